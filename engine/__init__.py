@@ -1,0 +1,1 @@
+"""Panel, observation, costs, limits, simulation, metrics and trade log: everything the other rooms stand on."""

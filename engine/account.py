@@ -1,0 +1,157 @@
+"""An account on paper: cash, holdings, the basket that waits, and a record of everything that happened."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.arrays import FloatArray, SessionArray
+from engine.panel import MarketPanel
+from engine.rebalancer import Basket, Terms
+from engine.result import Result
+from engine.simulator import FILL, Bars, Book, Records, settle, simulate
+from engine.tradelog import TradeLog
+
+_CHUNK_FILLS = 1 << 18
+
+
+class Account:
+    """A simulated account over the rows ``first`` to ``last`` of a panel.
+
+    Call `settle` once a session, in order, and `submit` after it for a decision of that session; or
+    `simulate` once. Rows are rows of the panel throughout.
+    """
+
+    def __init__(self, panel: MarketPanel, first: int, last: int, terms: Terms) -> None:
+        self.panel = panel
+        self.first = first
+        self.last = last
+        self.terms = terms
+        n_rows, n = last - first + 1, panel.n_symbols
+        part = slice(first, last + 1)
+        self._bars = Bars(panel.open[part], panel.close[part], panel.has_bar[part])
+        self._book = Book(
+            cash=np.array([terms.cash]),
+            quantity=np.zeros(n),
+            mark=np.full(n, np.nan),
+            pending=np.zeros(n),
+            pending_row=np.array([-1], dtype=np.int64),
+        )
+        self._records = Records(
+            equity=np.full(n_rows, np.nan),
+            cash=np.full(n_rows, np.nan),
+            traded=np.zeros(n_rows),
+            target_weight=np.full((n_rows, n), np.nan),
+            executed_weight=np.full((n_rows, n), np.nan),
+            outcome=np.zeros((n_rows, n), dtype=np.int8),
+        )
+        self._rules = terms.rules
+        self._decided = np.zeros(n_rows, dtype=np.bool_)
+        self._agent_names: tuple[str, ...] = ()
+        self._agent_weights: list[tuple[int, list[float]]] = []
+        self._fills = np.zeros(max(2 * n, min(n_rows * n, _CHUNK_FILLS)), dtype=FILL)
+        self._n_fills = 0
+        self._full_chunks: list[np.ndarray[tuple[int], np.dtype[np.void]]] = []
+        self._equity = terms.cash
+
+    @property
+    def cash(self) -> float:
+        """Cash now."""
+        return float(self._book.cash[0])
+
+    @property
+    def equity(self) -> float:
+        """Account value at the last settled close."""
+        return self._equity
+
+    @property
+    def quantity(self) -> FloatArray:
+        """(N,) shares held; a view, do not write."""
+        return self._book.quantity
+
+    @property
+    def mark(self) -> FloatArray:
+        """(N,) last known closes, NaN before the first; a view, do not write."""
+        return self._book.mark
+
+    def settle(self, row: int) -> None:
+        """Fill what waits, mark to the close of ``row`` and record."""
+        if len(self._fills) - self._n_fills < self.panel.n_symbols:
+            self._full_chunks.append(self._fills[: self._n_fills].copy())
+            self._n_fills = 0
+        t = row - self.first
+        self._n_fills = settle(t, self._bars, self._book, self._records, self._rules, self._fills, self._n_fills)
+        self._equity = float(self._records.equity[t])
+
+    def submit(self, basket: Basket) -> None:
+        """Take the orders of a decision; they execute when the next session is settled."""
+        t = basket.row - self.first
+        self._records.target_weight[t] = basket.weights
+        self._records.outcome[t] = basket.outcome
+        self._decided[t] = True
+        self._book.pending[:] = basket.quantity
+        self._book.pending_row[0] = t
+        if basket.agent_weights:
+            self._agent_names = tuple(basket.agent_weights)
+            self._agent_weights.append((t, list(basket.agent_weights.values())))
+
+    def simulate(self, weights: FloatArray) -> None:
+        """Run all sessions with weights known beforehand.
+
+        Parameters
+        ----------
+        weights : (T, N) targets for the rows of the panel; a row of NaN alone means no rebalance.
+        """
+        part = np.ascontiguousarray(weights[self.first : self.last + 1])
+        self._decided[:] = ~np.isnan(part).all(axis=1)
+        n_rows, n = part.shape
+        step = max(1, len(self._fills) // n)
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            self._n_fills = simulate(
+                part,
+                self._decided,
+                start,
+                stop,
+                self._bars,
+                self._book,
+                self._records,
+                self._rules,
+                self._fills,
+            )
+            self._full_chunks.append(self._fills[: self._n_fills].copy())
+            self._n_fills = 0
+        self._equity = float(self._records.equity[-1])
+
+    def result(self) -> Result:
+        """Return everything recorded so far."""
+        fills = np.concatenate([*self._full_chunks, self._fills[: self._n_fills]])
+        sessions = self.panel.sessions[self.first : self.last + 1]
+        agent_weights = np.full((len(sessions), len(self._agent_names)), np.nan)
+        for t, row in self._agent_weights:
+            agent_weights[t] = row
+        return Result(
+            sessions=sessions,
+            symbols=self.panel.symbols,
+            terms=self.terms,
+            equity=self._records.equity,
+            cash=self._records.cash,
+            traded=self._records.traded,
+            decided=self._decided,
+            target_weight=self._records.target_weight,
+            executed_weight=self._records.executed_weight,
+            outcome=self._records.outcome,
+            agent_names=self._agent_names,
+            agent_weights=agent_weights,
+            trades=TradeLog(fills, sessions, self.panel.symbols),
+            final_quantity=self._book.quantity.copy(),
+            final_mark=self._book.mark.copy(),
+            last_bar=_last_bars(self.panel, self.last),
+        )
+
+
+def _last_bars(panel: MarketPanel, last: int) -> SessionArray:
+    has_bar = panel.has_bar[: last + 1]
+    rows = last - np.argmax(has_bar[::-1], axis=0)
+    sessions: SessionArray = panel.sessions[rows].copy()
+    sessions[~has_bar.any(axis=0)] = np.datetime64("NaT")
+    return sessions

@@ -1,0 +1,166 @@
+"""PortfolioEnv: the simulation kernel as a gymnasium environment with the reward of arXiv 2508.01173."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from engine.account import Account
+from engine.arrays import BoolArray, Float32Array, FloatArray
+from engine.errors import ConfigError
+from engine.observation import FeatureTable, Observation
+from engine.panel import MarketPanel
+from engine.policy import Decision
+from engine.rebalancer import Rebalancer, Terms
+from engine.risk import RISK_WINDOW, risk_score, trailing_returns
+
+STEP_SIZE = 0.025
+"""Largest change of one weight in a session: what the published code's 150 shares are for a typical name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """R_t = (V_{t+1} - V_t) / V_t - C_t - rho_t, rho_t = w_vol * sigma_30d + w_dd * DD_30d (arXiv 2508.01173).
+
+    The return is before costs and C_t the costs as a fraction of V_t, so that costs count once; sigma_30d is
+    the daily deviation of the portfolio's last 30 returns and DD_30d its largest fall within 30 sessions, both
+    with t + 1 included and 0 while undefined.
+    """
+
+    volatility_weight: float = 0.5
+    drawdown_weight: float = 2.0
+
+
+def ready_symbols(observation: Observation) -> BoolArray:
+    """Return (N,) True where a symbol has a bar and all its features."""
+    return np.asarray(observation.tradable & ~np.isnan(observation.features).any(axis=1))
+
+
+def action_weights(observation: Observation, action: FloatArray, step_size: float) -> FloatArray:
+    """Return the (N,) targets of an action in [-1, 1]^N: current weights + step_size * action, before limits.
+
+    NaN (keep the shares) for symbols that are not ready.
+    """
+    target = observation.weights + step_size * np.asarray(action, dtype=np.float64)
+    target[~ready_symbols(observation)] = np.nan
+    return target
+
+
+def flat_observation(observation: Observation) -> Float32Array:
+    """Return [cash weight, N weights, N * F features] as float32; features that are NaN become 0."""
+    features = np.nan_to_num(observation.features, nan=0.0).ravel()
+    return np.concatenate([[observation.cash_weight], observation.weights, features]).astype(np.float32)
+
+
+class PortfolioEnv(gymnasium.Env[Float32Array, Float32Array]):
+    """One account over a window of a panel; an episode is the whole window.
+
+    Parameters
+    ----------
+    panel : the bars.
+    features : features of the rows ``first`` to ``last``.
+    terms : cash, costs, limits, timing.
+    reward : weights of the reward's penalties.
+    step_size : largest change of one weight in a session.
+    encode : observation -> float32 vector of size 1 + N + N * F.
+
+    Raises
+    ------
+    ConfigError
+        When the window has fewer than two sessions.
+    """
+
+    metadata = {"render_modes": []}
+
+    def __init__(
+        self,
+        panel: MarketPanel,
+        features: FeatureTable,
+        first: int,
+        last: int,
+        terms: Terms,
+        reward: Reward = Reward(),
+        step_size: float = STEP_SIZE,
+        encode: Callable[[Observation], Float32Array] = flat_observation,
+    ) -> None:
+        if last <= first:
+            raise ConfigError(f"an episode needs at least two sessions, the window has {last - first + 1}")
+        n = panel.n_symbols
+        size = 1 + n + n * len(features.names)
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (n,), np.float32)
+        self._panel = panel
+        self._features = features
+        self._first = first
+        self._last = last
+        self._terms = terms
+        self._reward = reward
+        self._step_size = step_size
+        self._encode = encode
+        self._returns = trailing_returns(panel)
+        self._begin()
+
+    @property
+    def row(self) -> int:
+        """Row of the panel whose close was last observed."""
+        return self._row
+
+    @property
+    def account(self) -> Account:
+        """The account of this episode."""
+        return self._account
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Float32Array, dict[str, Any]]:
+        """Start again with cash alone at the window's first close."""
+        super().reset(seed=seed)
+        self._begin()
+        return self._encode(self._observation), {}
+
+    def step(self, action: Float32Array) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
+        """Decide at the close, trade as the terms say, and observe the next close.
+
+        Returns
+        -------
+        observation, reward, terminated (the account is worth nothing), truncated (end of the window), and
+        info with ``risk_score`` (C_env of the targets, kept shares included).
+        """
+        decision = Decision(action_weights(self._observation, np.asarray(action, np.float64), self._step_size))
+        basket = self._rebalancer.basket(decision, self._row, self._account)
+        targets = np.where(np.isnan(basket.weights), self._observation.weights, basket.weights)
+        start = max(0, self._row + 1 - RISK_WINDOW)
+        score = risk_score(targets, self._returns[start : self._row + 1])
+        before = self._account.equity
+        self._account.submit(basket)
+        self._settle(self._row + 1)
+        after = self._account.equity
+        risk = self._observation.risk
+        # (V' - V) / V before costs, minus costs / V, is the return after costs.
+        reward = (
+            after / before
+            - 1.0
+            - self._reward.volatility_weight * _zero_if_nan(risk.volatility_30)
+            - self._reward.drawdown_weight * _zero_if_nan(risk.drawdown_30)
+        )
+        terminated = not after > 0.0
+        truncated = self._row == self._last and not terminated
+        return self._encode(self._observation), reward, terminated, truncated, {"risk_score": score}
+
+    def _begin(self) -> None:
+        self._account = Account(self._panel, self._first, self._last, self._terms)
+        self._rebalancer = Rebalancer(self._panel, self._features, self._terms)
+        self._settle(self._first)
+
+    def _settle(self, row: int) -> None:
+        self._row = row
+        self._account.settle(row)
+        self._observation = self._rebalancer.observe(row, self._account)
+
+
+def _zero_if_nan(value: float) -> float:
+    return 0.0 if value != value else value

@@ -1,0 +1,118 @@
+"""What a policy may see at the close of a session: bars up to it, features, and its own portfolio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine.arrays import BoolArray, FloatArray
+from engine.errors import InputError
+from engine.indicators import FEATURES, MIN_BARS, Window
+from engine.metrics.tracker import PortfolioRisk
+from engine.panel import FIELDS, MarketPanel
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything known at the close of one session; nothing later can be reached through it.
+
+    Attributes
+    ----------
+    session : the session that has just closed.
+    symbols : N names.
+    tradable : (N,) True where the symbol has a bar in this session.
+    features : (N, F) in the order the policy asked for; NaN rows where a symbol has too little history.
+    weights : (N,) weights held now, fractions of equity.
+    cash_weight : fraction of equity in cash.
+    equity : account value at this close.
+    risk : rolling risk of the portfolio itself.
+    """
+
+    session: np.datetime64
+    symbols: tuple[str, ...]
+    tradable: BoolArray
+    features: FloatArray
+    weights: FloatArray
+    cash_weight: float
+    equity: float
+    risk: PortfolioRisk
+    _panel: MarketPanel = field(repr=False)
+    _row: int = field(repr=False)
+
+    def window(self, name: str, lookback_bars: int) -> FloatArray:
+        """Return the last ``lookback_bars`` rows of a field, oldest first.
+
+        Parameters
+        ----------
+        name : open, high, low, close or volume.
+        lookback_bars : how many sessions, this one included; fewer come back when history is shorter.
+
+        Returns
+        -------
+        (<= lookback_bars, N) read-only view; NaN where a bar is missing.
+
+        Raises
+        ------
+        InputError
+            When the field is unknown or ``lookback_bars`` is not positive.
+        """
+        if name not in FIELDS:
+            raise InputError(f"a bar has no field {name!r}; it has {', '.join(FIELDS)}")
+        if lookback_bars < 1:
+            raise InputError(f"lookback_bars must be at least 1, was {lookback_bars}")
+        values: FloatArray = getattr(self._panel, name)
+        return values[max(0, self._row + 1 - lookback_bars) : self._row + 1]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """Features of every symbol for the sessions of a run.
+
+    Attributes
+    ----------
+    names : F names.
+    first : row of the panel that ``values[0]`` belongs to.
+    values : (rows, N, F); NaN where a symbol has no bar, or fewer than MIN_BARS inside the look-back.
+    """
+
+    names: tuple[str, ...]
+    first: int
+    values: FloatArray
+
+    def at(self, row: int) -> FloatArray:
+        """Return the (N, F) features of a row of the panel."""
+        features: FloatArray = self.values[row - self.first]
+        return features
+
+
+def feature_table(
+    panel: MarketPanel, names: tuple[str, ...], lookback_bars: int, first: int, last: int
+) -> FeatureTable:
+    """Compute features for the rows ``first`` to ``last`` of a panel.
+
+    Each value depends on the bars inside the last ``lookback_bars`` sessions and on nothing else, so any
+    history of at least that many sessions gives the same numbers. Missing bars are passed over.
+
+    Raises
+    ------
+    InputError
+        When a feature is unknown.
+    """
+    unknown = [name for name in names if name not in FEATURES]
+    if unknown:
+        raise InputError(f"unknown feature {unknown[0]!r}; there are {', '.join(FEATURES)}")
+    values = np.full((last - first + 1, panel.n_symbols, len(names)), np.nan)
+    if names:
+        functions = [FEATURES[name] for name in names]
+        for i in range(panel.n_symbols):
+            rows = np.flatnonzero(panel.has_bar[:, i])
+            high, low, close = (np.ascontiguousarray(a[rows, i]) for a in (panel.high, panel.low, panel.close))
+            starts = np.searchsorted(rows, rows - lookback_bars + 1)
+            for k in range(*np.searchsorted(rows, (first, last + 1))):
+                if k + 1 - starts[k] >= MIN_BARS:
+                    part = slice(starts[k], k + 1)
+                    window = Window(high[part], low[part], close[part])
+                    values[rows[k] - first, i] = [function(window) for function in functions]
+    values.flags.writeable = False
+    return FeatureTable(names, first, values)

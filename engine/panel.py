@@ -1,0 +1,165 @@
+"""MarketPanel: the bars of N symbols over T sessions as immutable arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from engine.arrays import BoolArray, FloatArray, SessionArray
+from engine.errors import DataError, InputError
+
+FIELDS = ("open", "high", "low", "close", "volume")
+
+
+@dataclass(frozen=True, eq=False)
+class MarketPanel:
+    """Bars of N symbols over T sessions; the arrays are read-only.
+
+    Parameters
+    ----------
+    sessions : (T,) ``datetime64[D]``, strictly increasing: the union of the dates in the data.
+    symbols : N distinct names, in the order of the columns.
+    open, high, low, close : (T, N) prices in account currency; NaN where the bar is missing, > 0 elsewhere.
+    volume : (T, N) shares; NaN where missing or unknown.
+    closes_only : True when the source has closes alone, so that open = high = low = close.
+    source : where the bars came from, for messages and reports.
+
+    Raises
+    ------
+    DataError
+        When shapes disagree, sessions do not increase, symbols repeat, or a price breaks a rule.
+    """
+
+    sessions: SessionArray
+    symbols: tuple[str, ...]
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+    closes_only: bool = False
+    source: str = field(default="panel")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "symbols", tuple(self.symbols))
+        object.__setattr__(self, "sessions", _frozen(self.sessions, "datetime64[D]"))
+        for name in FIELDS:
+            object.__setattr__(self, name, _frozen(getattr(self, name), "float64"))
+        self._check()
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    @property
+    def n_symbols(self) -> int:
+        """N, the number of symbols."""
+        return len(self.symbols)
+
+    @cached_property
+    def missing(self) -> BoolArray:
+        """(T, N) True where a symbol has no bar."""
+        return _frozen(np.isnan(self.close), "bool")
+
+    @cached_property
+    def has_bar(self) -> BoolArray:
+        """(T, N) True where a symbol has a bar."""
+        return _frozen(~self.missing, "bool")
+
+    @cached_property
+    def content_hash(self) -> str:
+        """sha256 of sessions, symbols and bars: the same however the file was written."""
+        digest = hashlib.sha256("\x1f".join(self.symbols).encode())
+        digest.update(self.sessions.astype("int64").tobytes())
+        for name in FIELDS:
+            digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return digest.hexdigest()
+
+    def rows(self, start: int, stop: int) -> MarketPanel:
+        """Return the sessions ``start:stop`` (row numbers, as a slice) as a panel of its own."""
+        part = {name: getattr(self, name)[start:stop] for name in FIELDS}
+        return MarketPanel(
+            self.sessions[start:stop], self.symbols, closes_only=self.closes_only, source=self.source, **part
+        )
+
+    def select(self, symbols: Sequence[str]) -> MarketPanel:
+        """Return the panel of ``symbols`` in that order; sessions on which none of them has a bar go.
+
+        Raises
+        ------
+        DataError
+            When a symbol is not in the panel, or named twice.
+        """
+        unknown = [symbol for symbol in symbols if symbol not in self.symbols]
+        if unknown:
+            raise DataError(
+                f"{self.source}: no bars for {', '.join(unknown)}; the data has {', '.join(self.symbols[:20])}"
+                f"{' ...' if self.n_symbols > 20 else ''}"
+            )
+        columns = [self.symbols.index(symbol) for symbol in symbols]
+        kept = self.has_bar[:, columns].any(axis=1)
+        part = {name: getattr(self, name)[kept][:, columns] for name in FIELDS}
+        return MarketPanel(
+            self.sessions[kept], tuple(symbols), closes_only=self.closes_only, source=self.source, **part
+        )
+
+    def window(self, start: np.datetime64 | None, end: np.datetime64 | None) -> tuple[int, int]:
+        """Return the row numbers (first, last) of the sessions inside [start, end], clipped to the data.
+
+        Raises
+        ------
+        InputError
+            When no session lies inside.
+        """
+        first = 0 if start is None else int(np.searchsorted(self.sessions, start, side="left"))
+        last = len(self) - 1 if end is None else int(np.searchsorted(self.sessions, end, side="right")) - 1
+        if first > last:
+            raise InputError(
+                f"no session between {start} and {end} in {self.source}, which has {self.sessions[0]} "
+                f"to {self.sessions[-1]}: choose dates inside"
+            )
+        return first, last
+
+    def _check(self) -> None:
+        shape = (len(self.sessions), len(self.symbols))
+        if 0 in shape:
+            raise DataError(f"{self.source}: no bars (sessions x symbols is {shape[0]} x {shape[1]})")
+        for name in FIELDS:
+            if getattr(self, name).shape != shape:
+                raise DataError(f"{self.source}: {name} has shape {getattr(self, name).shape}, expected {shape}")
+        if np.isnat(self.sessions).any() or not (np.diff(self.sessions.astype("int64")) > 0).all():
+            raise DataError(f"{self.source}: sessions must increase strictly")
+        if len(set(self.symbols)) != shape[1]:
+            raise DataError(f"{self.source}: a symbol is named twice")
+        self._check_prices()
+
+    def _check_prices(self) -> None:
+        has_bar = ~np.isnan(self.close)
+        for name in FIELDS[:4]:
+            values = getattr(self, name)
+            self._refuse(
+                np.isnan(values) == has_bar,
+                name,
+                "must be a number where the bar has a close, and NaN elsewhere",
+            )
+            self._refuse(has_bar & ~((values > 0) & np.isfinite(values)), name, "must be positive and finite")
+        with np.errstate(invalid="ignore"):
+            self._refuse(self.high < np.maximum(self.open, self.close), "high", "must not be below open or close")
+            self._refuse(self.low > np.minimum(self.open, self.close), "low", "must not be above open or close")
+            self._refuse((self.volume < 0) | np.isinf(self.volume), "volume", "must be finite and not negative")
+
+    def _refuse(self, broken: BoolArray, name: str, rule: str) -> None:
+        if broken.any():
+            t, i = (int(axis[0]) for axis in np.nonzero(broken))
+            value = getattr(self, name)[t, i]
+            raise DataError(f"{self.source}: {self.symbols[i]} on {self.sessions[t]}: {name} {rule}, was {value}")
+
+
+def _frozen(values: object, dtype: str) -> np.ndarray[Any, Any]:
+    array = np.array(values, dtype=dtype, order="C")
+    array.flags.writeable = False
+    return array

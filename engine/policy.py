@@ -1,0 +1,68 @@
+"""The policy protocol: observation in, target weights out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from engine.arrays import FloatArray
+from engine.observation import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Target weights and why.
+
+    Attributes
+    ----------
+    weights : (N,) >= 0 with sum <= 1, the rest is cash; NaN keeps a symbol's shares. Weights outside these
+        bounds are an error, unless limits are set: these project any weights.
+    agent_weights : weight of each agent of an ensemble by name; empty for other policies.
+    """
+
+    weights: FloatArray
+    agent_weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Anything that maps an observation to target weights.
+
+    Attributes
+    ----------
+    features : names of the features it reads; empty when it reads none.
+    lookback_bars : bars of history it needs, this session's included.
+    """
+
+    features: tuple[str, ...]
+    lookback_bars: int
+
+    def decide(self, observation: Observation) -> Decision | None:
+        """Return target weights, or None for no rebalance in this session."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return what the policy carries from session to session, as JSON values."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that `state` returned."""
+        ...
+
+
+Decide = Callable[[Observation], Decision | None]
+
+
+class StatelessPolicy:
+    """Base for policies that carry nothing from one session to the next and read no features."""
+
+    features: tuple[str, ...] = ()
+    lookback_bars: int = 1
+
+    def state(self) -> dict[str, Any]:
+        """Return an empty state."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Do nothing: there is no state."""

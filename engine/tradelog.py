@@ -1,0 +1,235 @@
+"""The trade log: fills in memory, their table, its three file formats, and the FIFO round trips made of them."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from engine.arrays import FloatArray, SessionArray
+from engine.errors import InputError, RunFolderError
+from engine.simulator import FillArray
+
+COLUMNS = (
+    "fill_id",
+    "order_id",
+    "session",
+    "time_utc",
+    "symbol",
+    "side",
+    "quantity",
+    "price",
+    "notional",
+    "commission",
+    "slippage",
+    "cash_after",
+    "position_after",
+    "reason",
+)
+ROUND_TRIP_COLUMNS = (
+    "symbol",
+    "entry_session",
+    "exit_session",
+    "quantity",
+    "entry_price",
+    "exit_price",
+    "costs",
+    "pnl",
+    "return",
+    "sessions_held",
+)
+FORMATS = ("csv", "parquet", "jsonl")
+_TEXT = {
+    "fill_id",
+    "order_id",
+    "session",
+    "time_utc",
+    "symbol",
+    "side",
+    "reason",
+    "entry_session",
+    "exit_session",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TradeLog:
+    """Every fill of a run, in order of execution.
+
+    Attributes
+    ----------
+    fills : (n,) records of `engine.simulator.FILL`, rows counted from ``sessions[0]``.
+    """
+
+    fills: FillArray
+    sessions: SessionArray
+    symbols: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.fills)
+
+    def table(self) -> pd.DataFrame:
+        """Return the table of trades.csv, one row a fill.
+
+        Ids are the same in every repetition of a run. ``time_utc`` is midnight of the session: daily bars
+        know no time of day.
+        """
+        fills = self.fills
+        buy = fills["quantity"] > 0
+        session = np.datetime_as_string(self.sessions, unit="D").astype(object)[fills["row"]]
+        symbol = np.array(self.symbols, dtype=object)[fills["symbol"]]
+        side = np.where(buy, "buy", "sell").astype(object)
+        order_id = session + "-" + symbol + "-" + side
+        quantity = np.abs(fills["quantity"])
+        columns = {
+            "fill_id": order_id + "-1",
+            "order_id": order_id,
+            "session": session,
+            "time_utc": session + "T00:00:00Z",
+            "symbol": symbol,
+            "side": side,
+            "quantity": quantity,
+            "price": fills["price"],
+            "notional": quantity * fills["price"],
+            "commission": fills["commission"],
+            "slippage": fills["slippage"],
+            "cash_after": fills["cash_after"],
+            "position_after": fills["position_after"],
+            "reason": np.where(fills["shrunk"], "rebalance, shrunk to cash", "rebalance").astype(object),
+        }
+        return pd.DataFrame(columns, columns=list(COLUMNS))
+
+
+def write_table(table: pd.DataFrame, path: Path, kind: str) -> None:
+    """Write a table as csv, parquet or jsonl, floats unrounded.
+
+    Raises
+    ------
+    InputError
+        When ``kind`` is not one of `FORMATS`, or the file cannot be written.
+    """
+    if kind not in FORMATS:
+        raise InputError(f"format must be one of {', '.join(FORMATS)}, was {kind!r}")
+    try:
+        if kind == "csv":
+            table.to_csv(path, index=False, lineterminator="\n")
+        elif kind == "parquet":
+            table.to_parquet(path, index=False)
+        else:
+            path.write_text(_jsonl(table), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+
+
+def read_table(path: Path, kind: str | None = None) -> pd.DataFrame:
+    """Read a table that `write_table` wrote; text columns stay text, so that a symbol "NA" or "0005.HK" survives.
+
+    Parameters
+    ----------
+    kind : format; the file's suffix when None.
+
+    Raises
+    ------
+    RunFolderError
+        When the file is missing or not such a table.
+    """
+    kind = kind or path.suffix.lstrip(".")
+    try:
+        if kind == "parquet":
+            return pd.read_parquet(path)
+        if kind == "jsonl":
+            return _read_jsonl(path)
+        return pd.read_csv(
+            path,
+            dtype=dict.fromkeys(_TEXT, "str"),
+            keep_default_na=False,
+            na_values={column: [""] for column in (*COLUMNS, *ROUND_TRIP_COLUMNS) if column not in _TEXT},
+            float_precision="round_trip",
+        )
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{path} does not exist: is its folder a finished run?") from error
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} cannot be read as {kind}: {error}") from error
+
+
+def _jsonl(table: pd.DataFrame) -> str:
+    # pandas rounds floats to 15 decimals in JSON; the json module writes them so that they read back exactly.
+    records = table.astype(object).where(table.notna(), None).to_dict("records")
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    return pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+
+
+@dataclass(slots=True)
+class _Lot:
+    row: int
+    quantity: float
+    price: float
+    cost_per_share: float
+
+
+def round_trips(trades: TradeLog, final_mark: FloatArray) -> pd.DataFrame:
+    """Match buys and sells first in, first out; what is still held comes last, valued at ``final_mark``.
+
+    ``costs`` are the commissions of entry and exit in proportion to the quantity, and ``pnl`` is after them
+    (slippage is in the prices); ``return`` is pnl over the entry's notional. An open lot has an empty
+    ``exit_session`` and the mark as ``exit_price``. The sum of pnl is final minus initial equity, cash flows
+    apart.
+
+    Parameters
+    ----------
+    final_mark : (N,) last known closes.
+    """
+    lots: list[deque[_Lot]] = [deque() for _ in trades.symbols]
+    rows: list[tuple[int, int, int, float, float, float, float]] = []
+    for row, i, quantity, price, fee in trades.fills[["row", "symbol", "quantity", "price", "commission"]].tolist():
+        per_share = fee / abs(quantity)
+        if quantity > 0:
+            lots[i].append(_Lot(row, quantity, price, per_share))
+            continue
+        left = -quantity
+        while left > 0 and lots[i]:
+            lot = lots[i][0]
+            part = min(left, lot.quantity)
+            rows.append((i, lot.row, row, part, lot.price, price, part * (lot.cost_per_share + per_share)))
+            left -= part
+            lot.quantity -= part
+            if lot.quantity <= 0:
+                lots[i].popleft()
+    for i, remaining in enumerate(lots):
+        mark = float(final_mark[i])
+        rows.extend(
+            (i, lot.row, -1, lot.quantity, lot.price, mark, lot.quantity * lot.cost_per_share) for lot in remaining
+        )
+    return _round_trip_table(rows, trades)
+
+
+def _round_trip_table(rows: list[tuple[int, int, int, float, float, float, float]], trades: TradeLog) -> pd.DataFrame:
+    if not rows:
+        return pd.DataFrame(columns=list(ROUND_TRIP_COLUMNS))
+    symbol, entry, exit_, quantity, entry_price, exit_price, costs = (
+        np.array(column) for column in zip(*rows, strict=True)
+    )
+    names = np.datetime_as_string(trades.sessions, unit="D").astype(object)
+    pnl = quantity * (exit_price - entry_price) - costs
+    last = len(trades.sessions) - 1
+    return pd.DataFrame(
+        {
+            "symbol": np.array(trades.symbols, dtype=object)[symbol],
+            "entry_session": names[entry],
+            "exit_session": np.where(exit_ >= 0, names[exit_], "").astype(object),
+            "quantity": quantity,
+            "entry_price": entry_price,
+            "exit_price": exit_price,
+            "costs": costs,
+            "pnl": pnl,
+            "return": pnl / (quantity * entry_price),
+            "sessions_held": np.where(exit_ >= 0, exit_, last) - entry,
+        }
+    )
