@@ -1,0 +1,1 @@
+"""Brokers behind one small protocol: each takes one basket per decision."""

@@ -1,0 +1,79 @@
+"""SimulatedBroker: a backtrader broker whose account is the simulation kernel's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import backtrader as bt
+
+from engine.account import Account
+from engine.errors import InputError
+from engine.rebalancer import Basket, Portfolio
+from engine.result import Result
+
+
+class SimulatedBroker(bt.BrokerBase):
+    """Fills baskets of target shares against the bars of a panel feed.
+
+    Parameters
+    ----------
+    account : the account to run, over the same panel and rows as the feed.
+    feed : the clock; its ``row`` says which session has just closed.
+    """
+
+    def __init__(self, account: Account, feed: Any) -> None:
+        super().__init__()
+        self._account = account
+        self._feed = feed
+        self.startingcash = account.terms.cash
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """The account."""
+        return self._account
+
+    def submit_basket(self, basket: Basket) -> None:
+        """Take the orders of one decision; they execute in the next session."""
+        self._account.submit(basket)
+
+    def next(self) -> None:
+        """Settle the session that has just closed; Cerebro calls this before the strategy decides."""
+        self._account.settle(self._feed.row)
+
+    def result(self) -> Result:
+        """Return everything recorded."""
+        return self._account.result()
+
+    def getcash(self) -> float:
+        """Return the cash."""
+        return self._account.cash
+
+    def getvalue(self, datas: Any = None) -> float:
+        """Return the account's value at the last close."""
+        return self._account.equity
+
+    def getposition(self, data: Any) -> bt.Position:
+        """Return the position of the symbol a feed is named after; flat for the clock feed."""
+        symbols = self._account.panel.symbols
+        if data._name not in symbols:
+            return bt.Position()
+        i = symbols.index(data._name)
+        return bt.Position(float(self._account.quantity[i]), float(self._account.mark[i]))
+
+    def get_notification(self) -> None:
+        """Return None: baskets raise no order notifications."""
+
+    def buy(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse single orders.
+
+        Raises
+        ------
+        InputError
+            Always: this broker takes baskets of target weights.
+        """
+        raise InputError(
+            "SimulatedBroker takes one basket of target weights per session (PortfolioStrategy); for single "
+            "orders run the strategy on backtrader's own broker with data_feeds.feeds.panel_feeds"
+        )
+
+    sell = cancel = buy

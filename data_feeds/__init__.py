@@ -1,0 +1,1 @@
+"""Bars in: files, the bundled sample, and panels as backtrader feeds."""

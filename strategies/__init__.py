@@ -1,0 +1,1 @@
+"""bt.Strategy subclasses and the policies they carry out."""

@@ -1,0 +1,31 @@
+"""The names of ``--strategy``."""
+
+from __future__ import annotations
+
+import difflib
+
+from engine.errors import ConfigError
+from engine.policy import Policy
+from strategies.baselines import BuyAndHold, EqualWeight
+
+BASELINES: dict[str, type[EqualWeight] | type[BuyAndHold]] = {
+    "equal_weight": EqualWeight,
+    "buy_and_hold": BuyAndHold,
+}
+WEIGHTS = "weights"
+STRATEGIES = (*BASELINES, WEIGHTS)
+
+
+def baseline(name: str) -> Policy:
+    """Return a fresh policy by its name.
+
+    Raises
+    ------
+    ConfigError
+        When the name is unknown; says the nearest one.
+    """
+    if name not in BASELINES:
+        near = difflib.get_close_matches(name, STRATEGIES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"unknown strategy {name!r}{hint} There are {', '.join(STRATEGIES)}")
+    return BASELINES[name]()
