@@ -1,0 +1,1 @@
+"""How to learn: networks, the ten-agent ensemble, its controller, training and checkpoints."""

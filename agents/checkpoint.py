@@ -1,0 +1,176 @@
+"""Model folders: manifest.json and safetensors files, written atomically, verified on reading, never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from agents.encoding import Encoder
+from agents.ensemble import Ensemble
+from agents.policy import EnsemblePolicy
+from agents.settings import Settings
+from engine.errors import CheckpointError, ConfigError
+
+KIND = "marsfolio-model"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+HISTORY = "history.csv"
+LOOKS = "looks.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained ensemble with all that is needed to use it.
+
+    Attributes
+    ----------
+    manifest : symbols, settings, windows, seed, data hash, versions and the hash of each file.
+    hash : sha256 of the manifest, hence of the whole model.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    hash: str
+    settings: Settings
+    ensemble: Ensemble
+    encoder: Encoder
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The N symbols it was trained on, in order."""
+        return tuple(self.manifest["symbols"])
+
+    def policy(self) -> EnsemblePolicy:
+        """Return a fresh policy of the trained ensemble."""
+        return EnsemblePolicy(self.ensemble, self.encoder, self.settings)
+
+    def untrained_policy(self) -> EnsemblePolicy:
+        """Return a policy of the same ensemble as it was before the first training step."""
+        n = len(self.symbols)
+        initial = Ensemble(self.settings, self.encoder.size, n, int(self.manifest["seed"]))
+        return EnsemblePolicy(initial, self.encoder, self.settings)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computed a result."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+
+
+def save_model(path: Path, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor], history: str) -> str:
+    """Write a model folder's files, the manifest last, and return the model's hash.
+
+    Each file is replaced atomically; a reader who meets a half-replaced folder is told so by the hashes.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    content = {WEIGHTS: safetensors.torch.save(dict(tensors)), HISTORY: history.encode()}
+    for name, data in content.items():
+        write_atomically(path / name, data)
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    document = {
+        "kind": KIND,
+        "format_version": FORMAT_VERSION,
+        **manifest,
+        "versions": versions(),
+        "files": files,
+    }
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path / MANIFEST, text.encode())
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_model(path: Path) -> Model:
+    """Read a model folder and verify every byte of it.
+
+    Raises
+    ------
+    CheckpointError
+        When the folder is missing, unfinished, damaged, or was not made by this program.
+    """
+    manifest, digest = _read_manifest(path)
+    for name, expected in manifest["files"].items():
+        found = hashlib.sha256(_read(path / name)).hexdigest()
+        if found != expected:
+            raise CheckpointError(
+                f"{path / name} is damaged: its sha256 is {found[:12]}..., the manifest says {expected[:12]}...; "
+                "restore the folder or train again"
+            )
+    try:
+        settings = Settings.from_dict(manifest["settings"])
+        tensors = safetensors.torch.load(_read(path / WEIGHTS))
+        encoder = Encoder(tensors.pop("encoder.mean").numpy(), tensors.pop("encoder.std").numpy())
+        ensemble = Ensemble(settings, encoder.size, len(manifest["symbols"]), int(manifest["seed"]))
+        ensemble.load_state_dict({name.removeprefix("ensemble."): tensor for name, tensor in tensors.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, SafetensorError) as error:
+        raise CheckpointError(f"{path} does not fit together: {error}; train again") from error
+    return Model(path, manifest, digest, settings, ensemble, encoder)
+
+
+def model_tensors(ensemble: Ensemble, encoder: Encoder) -> dict[str, Tensor]:
+    """Return the tensors of a model's weights file."""
+    tensors = {f"ensemble.{name}": tensor.contiguous() for name, tensor in ensemble.state_dict().items()}
+    tensors["encoder.mean"] = torch.from_numpy(encoder.mean.copy())
+    tensors["encoder.std"] = torch.from_numpy(encoder.std.copy())
+    return tensors
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part."""
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def append_look(path: Path, entry: Mapping[str, Any]) -> None:
+    """Add one line to a model's log of evaluations on a test window; it is outside the model's hash."""
+    with (path / LOOKS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(dict(entry), ensure_ascii=False) + "\n")
+
+
+def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is not a model folder: give the folder that `marsfolio train --out` wrote")
+    if not (path / MANIFEST).exists():
+        what = (
+            "an unfinished training: finish it with `marsfolio train --resume`" if (path / "training").exists() else ""
+        )
+        raise CheckpointError(
+            f"{path} has no {MANIFEST}{'; it holds ' + what if what else ': it is not a model folder'}"
+        )
+    data = _read(path / MANIFEST)
+    try:
+        manifest = json.loads(data)
+    except ValueError as error:
+        raise CheckpointError(f"{path / MANIFEST} is damaged: {error}; restore the folder or train again") from error
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        raise CheckpointError(f"{path / MANIFEST} was not written by marsfolio: its kind is not {KIND!r}")
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path / MANIFEST} has format_version {manifest.get('format_version')}, this program reads "
+            f"{FORMAT_VERSION}: train again or use the version that wrote it"
+        )
+    if not isinstance(manifest.get("files"), dict) or WEIGHTS not in manifest["files"]:
+        raise CheckpointError(f"{path / MANIFEST} is damaged: it does not list {WEIGHTS}")
+    return manifest, hashlib.sha256(data).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; restore the folder or train again") from error

@@ -1,0 +1,131 @@
+"""The heterogeneous agent ensemble of arXiv 2508.01173: actors, critics and safety critics of ten DDPG agents."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from agents.networks import EnsembleMLP, follow
+from agents.replay import Batch
+from agents.settings import Settings
+
+
+class Losses(NamedTuple):
+    """Mean losses over the agents of one update."""
+
+    actor: float
+    critic: float
+    safety: float
+
+
+class Ensemble(nn.Module):
+    """Actors pi_i, critics Q_i, safety critics C_i and the controller M_omega, for all agents at once.
+
+    Parameters
+    ----------
+    settings : sizes and number of agents.
+    n_inputs : S, length of the encoded state.
+    n_assets : N.
+    seed : source of all initial weights.
+    """
+
+    def __init__(self, settings: Settings, n_inputs: int, n_assets: int, seed: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        a, hidden = settings.n_agents, settings.hidden
+        self.actor = EnsembleMLP(a, (n_inputs, *hidden, n_assets), generator, torch.tanh)
+        self.critic = EnsembleMLP(a, (n_inputs + n_assets, *hidden, 1), generator)
+        self.safety = EnsembleMLP(a, (n_inputs + n_assets, *hidden, 1), generator, torch.sigmoid)
+        self.controller = EnsembleMLP(1, (n_inputs, *settings.controller_hidden, a), generator)
+        self.n_agents = a
+
+    def proposals(self, state: Tensor) -> Tensor:
+        """Return what each agent proposes, pi_i(s): (B, S) -> (A, B, N) in [-1, 1]."""
+        actions: Tensor = self.actor(state.expand(self.n_agents, *state.shape))
+        return actions
+
+    def agent_weights(self, state: Tensor) -> Tensor:
+        """Return w_t = softmax(M_omega(s_t)): (B, S) -> (B, A)."""
+        return torch.softmax(self.controller(state[None])[0], dim=-1)
+
+
+class Learner:
+    """Updates an ensemble: one gradient step of every agent's three networks, and of the controller.
+
+    Equation numbers are not given in the paper's text for all losses; each formula below is the one of its
+    section on the heterogeneous agent ensemble or the meta-adaptive controller.
+    """
+
+    def __init__(self, ensemble: Ensemble, targets: Ensemble, settings: Settings) -> None:
+        self.ensemble = ensemble
+        self.targets = targets
+        self._settings = settings
+        self._theta = torch.tensor(settings.theta, dtype=torch.float32)[:, None, None]
+        self._penalty = torch.tensor(settings.penalty, dtype=torch.float32)[:, None, None]
+        self.optimisers = {
+            "actor": _adam(ensemble.actor, settings.actor_rate),
+            "critic": _adam(ensemble.critic, settings.critic_rate),
+            "safety": _adam(ensemble.safety, settings.critic_rate),
+            "controller": _adam(ensemble.controller, settings.controller_rate),
+        }
+
+    def update(self, batch: Batch) -> Losses:
+        """Take one step of critics, safety critics and actors, and move the target networks."""
+        taken = torch.cat([batch.state, batch.action], dim=-1)
+        critic = self._step("critic", self._critic_loss(batch, taken))
+        # L_C = E[(C_i(s, a) - C_env(s, a))^2]
+        safety = self._step("safety", _agent_mean((self.ensemble.safety(taken) - batch.risk).square()))
+        actor = self._step("actor", self._actor_loss(batch.state))
+        follow(self.targets.actor, self.ensemble.actor, self._settings.tau)
+        follow(self.targets.critic, self.ensemble.critic, self._settings.tau)
+        return Losses(actor, critic, safety)
+
+    def update_controller(self, state: Tensor) -> float:
+        """Take one step of the controller on (1, B, S) states and return its loss.
+
+        L(omega) = -(E[Qbar] / (Std[Qbar] + eps) - lambda_meta * E[Cbar]). With a negative mean that ratio
+        would reward a larger spread, so the mean is then multiplied by the spread instead (Israelsen 2005,
+        the modified Sharpe ratio).
+        """
+        states = state.expand(self.ensemble.n_agents, -1, -1)
+        with torch.no_grad():
+            proposed = torch.cat([states, self.ensemble.actor(states)], dim=-1)
+            value, risk = self.ensemble.critic(proposed)[..., 0].T, self.ensemble.safety(proposed)[..., 0].T
+        weights = self.ensemble.agent_weights(state[0])
+        mean_value, mean_risk = (weights * value).sum(-1), (weights * risk).sum(-1).mean()
+        mean, spread = mean_value.mean(), mean_value.std() + 1e-8
+        quality = mean / spread if mean >= 0 else mean * spread
+        return self._step("controller", -(quality - self._settings.lambda_meta * mean_risk), scale=1.0)
+
+    def _critic_loss(self, batch: Batch, taken: Tensor) -> Tensor:
+        # y = r + gamma * (1 - terminated) * Q'_i(s', pi'_i(s'));  L_Q = E[(Q_i(s, a) - y)^2]
+        with torch.no_grad():
+            next_action = self.targets.actor(batch.next_state)
+            next_value = self.targets.critic(torch.cat([batch.next_state, next_action], dim=-1))
+            wanted = batch.reward + self._settings.gamma * batch.alive * next_value
+        return _agent_mean((self.ensemble.critic(taken) - wanted).square())
+
+    def _actor_loss(self, state: Tensor) -> Tensor:
+        # J = E[Q_i(s, pi_i(s)) - lambda_i * ReLU(C_i(s, pi_i(s)) - theta_i)], ascended
+        proposed = torch.cat([state, self.ensemble.actor(state)], dim=-1)
+        danger = torch.relu(self.ensemble.safety(proposed) - self._theta)
+        return _agent_mean(self._penalty * danger - self.ensemble.critic(proposed))
+
+    def _step(self, name: str, loss: Tensor, scale: float | None = None) -> float:
+        # Gradients of this network alone: the actor's loss runs through the critics but must not move them.
+        parameters = list(getattr(self.ensemble, name).parameters())
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
+        self.optimisers[name].step()
+        return float(loss.detach()) * (1.0 / self.ensemble.n_agents if scale is None else scale)
+
+
+def _agent_mean(loss: Tensor) -> Tensor:
+    # Mean over each agent's batch, summed over agents: every agent gets the gradient of its own mean.
+    return loss.mean(dim=(1, 2)).sum()
+
+
+def _adam(network: nn.Module, rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=rate, fused=True)

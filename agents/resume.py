@@ -1,0 +1,183 @@
+"""The state of an unfinished training on disk: networks, optimisers, replay, random numbers, history."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from agents.checkpoint import write_atomically
+from agents.ensemble import Learner
+from agents.replay import Replay
+from engine.errors import CheckpointError
+
+FOLDER = "training"
+# One file, so that one rename replaces the whole state.
+FILE = "state.safetensors"
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """How far a training has come.
+
+    Attributes
+    ----------
+    episode : episodes finished.
+    best_score, best_episode, best_tensors : of the best validation so far.
+    history : one entry an episode.
+    """
+
+    episode: int = 0
+    best_score: float = float("-inf")
+    best_episode: int = 0
+    best_tensors: dict[str, Tensor] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def has_state(out: Path) -> bool:
+    """Return whether a model folder holds an unfinished training."""
+    return (out / FOLDER / FILE).exists()
+
+
+def discard_state(out: Path) -> None:
+    """Remove the state of a finished training."""
+    shutil.rmtree(out / FOLDER, ignore_errors=True)
+
+
+def save_state(
+    out: Path,
+    identity: dict[str, Any],
+    learner: Learner,
+    replay: Replay,
+    random: np.random.Generator,
+    state: TrainingState,
+) -> None:
+    """Write everything a resumed run needs, atomically."""
+    tensors = {**_network_tensors(learner), **_optimiser_tensors(learner), **replay.state()}
+    tensors.update({f"best.{name}": tensor for name, tensor in (state.best_tensors or {}).items()})
+    document = {
+        "identity": identity,
+        "episode": state.episode,
+        "best_score": state.best_score,
+        "best_episode": state.best_episode,
+        "history": state.history,
+        "random": random.bit_generator.state,
+    }
+    (out / FOLDER).mkdir(parents=True, exist_ok=True)
+    data = safetensors.torch.save(tensors, metadata={"state": json.dumps(document)})
+    write_atomically(out / FOLDER / FILE, hashlib.sha256(data).hexdigest().encode() + data)
+
+
+def load_state(
+    out: Path,
+    identity: dict[str, Any],
+    learner: Learner,
+    replay: Replay,
+    random: np.random.Generator,
+    state: TrainingState,
+) -> None:
+    """Take up what `save_state` wrote, in place.
+
+    Raises
+    ------
+    CheckpointError
+        When there is no state, it is damaged, or it belongs to a different training.
+    """
+    path = out / FOLDER / FILE
+    tensors, document = _read_state(path)
+    check_identity(out, document["identity"], identity)
+    try:
+        _restore_networks(learner, tensors)
+        _restore_optimisers(learner, tensors)
+        replay.restore(tensors)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not fit this training: {error}; train again without --resume") from error
+    random.bit_generator.state = document["random"]
+    state.episode = document["episode"]
+    state.best_score = document["best_score"]
+    state.best_episode = document["best_episode"]
+    state.history = document["history"]
+    best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
+    state.best_tensors = best or None
+
+
+def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"there is no unfinished training in {path.parent.parent} to resume") from error
+    digest, data = content[:64], content[64:]
+    if hashlib.sha256(data).hexdigest().encode() != digest:
+        raise CheckpointError(f"{path} is damaged; remove {path.parent} and train again without --resume")
+    try:
+        tensors = safetensors.torch.load(data)
+        length = int.from_bytes(data[:8], "little")
+        document = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
+    except (KeyError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a training state: {error}; train again without --resume") from error
+    return tensors, document
+
+
+def check_identity(out: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse to go on with a training that was started differently.
+
+    Raises
+    ------
+    CheckpointError
+        Naming the first entry of ``wanted`` that differs in ``saved``, and both values.
+    """
+    wanted = json.loads(json.dumps(wanted))
+    for key, new in wanted.items():
+        old, name = saved.get(key), key
+        if old == new:
+            continue
+        if isinstance(new, dict) and isinstance(old, dict):
+            part = next(k for k in new if old.get(k) != new[k])
+            old, new, name = old.get(part), new[part], f"{key}.{part}"
+        raise CheckpointError(
+            f"{out} was started with {name} = {old}, this command says {new}: resume with the same arguments, "
+            "or train into another --out"
+        )
+
+
+def _network_tensors(learner: Learner) -> dict[str, Tensor]:
+    tensors = {f"ensemble.{name}": t for name, t in learner.ensemble.state_dict().items()}
+    tensors.update({f"targets.{name}": t for name, t in learner.targets.state_dict().items()})
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _restore_networks(learner: Learner, tensors: dict[str, Tensor]) -> None:
+    for prefix, network in (("ensemble.", learner.ensemble), ("targets.", learner.targets)):
+        part = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        network.load_state_dict(part)
+
+
+def _optimiser_tensors(learner: Learner) -> dict[str, Tensor]:
+    return {
+        f"optimiser.{name}.{index}.{key}": value
+        for name, optimiser in learner.optimisers.items()
+        for index, entry in optimiser.state_dict()["state"].items()
+        for key, value in entry.items()
+    }
+
+
+def _restore_optimisers(learner: Learner, tensors: dict[str, Tensor]) -> None:
+    for name, optimiser in learner.optimisers.items():
+        document = optimiser.state_dict()
+        prefix = f"optimiser.{name}."
+        entries: dict[int, dict[str, Tensor]] = {}
+        for full, tensor in tensors.items():
+            if full.startswith(prefix):
+                index, key = full.removeprefix(prefix).split(".")
+                entries.setdefault(int(index), {})[key] = torch.clone(tensor)
+        document["state"] = entries
+        optimiser.load_state_dict(document)

@@ -1,0 +1,111 @@
+"""The settings of a training run: the numbers of arXiv 2508.01173, with the published code's errors repaired."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.arrays import FloatArray
+from engine.environment import STEP_SIZE
+from engine.errors import ConfigError
+from engine.indicators import LOOKBACK_BARS, MARS_FEATURES
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that shapes a trained ensemble but data, windows and seed.
+
+    The defaults are the `published` setting: section 1 of the paper, and where that is silent the values of
+    the authors' code (learning rates, batch, replay, noise, episodes, refresh).
+
+    Attributes
+    ----------
+    theta_low, theta_high : safety thresholds of the most conservative and the most aggressive agent.
+    lambda_low, lambda_high : safety penalties; the smallest threshold has the largest penalty.
+    controller_updates : gradient steps of the controller each time it is trained. The published code takes
+        at most 60 in all, too few to matter.
+    refresh_sessions : the controller's weights are kept for this many sessions.
+    update_every : environment steps per update of all agents (1 as published).
+    episodes, patience, validation_every : counted in episodes.
+    """
+
+    name: str = "published"
+    features: tuple[str, ...] = MARS_FEATURES
+    lookback_bars: int = LOOKBACK_BARS
+    n_agents: int = 10
+    hidden: tuple[int, ...] = (256, 128, 64)
+    controller_hidden: tuple[int, ...] = (128, 64)
+    theta_low: float = 0.10
+    theta_high: float = 0.55
+    lambda_low: float = 1.0
+    lambda_high: float = 5.5
+    gamma: float = 0.99
+    tau: float = 0.005
+    actor_rate: float = 5e-5
+    critic_rate: float = 2e-4
+    controller_rate: float = 1e-3
+    batch_size: int = 64
+    replay_size: int = 100_000
+    noise: float = 0.1
+    step_size: float = STEP_SIZE
+    volatility_weight: float = 0.5
+    drawdown_weight: float = 2.0
+    lambda_meta: float = 0.5
+    controller_every: int = 5
+    controller_updates: int = 300
+    refresh_sessions: int = 5
+    update_every: int = 1
+    episodes: int = 300
+    patience: int = 150
+    validation_every: int = 10
+
+    def __post_init__(self) -> None:
+        positive = ("n_agents", "batch_size", "replay_size", "controller_every", "refresh_sessions")
+        for name in (*positive, "update_every", "episodes", "patience", "validation_every", "lookback_bars"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, was {getattr(self, name)}")
+        if not 0 < self.step_size <= 1:
+            raise ConfigError(f"step_size must be above 0 and at most 1, was {self.step_size}")
+
+    @property
+    def theta(self) -> FloatArray:
+        """(A,) safety thresholds, most conservative agent first."""
+        return np.linspace(self.theta_low, self.theta_high, self.n_agents)
+
+    @property
+    def penalty(self) -> FloatArray:
+        """(A,) safety penalties lambda, most conservative agent first."""
+        return np.linspace(self.lambda_high, self.lambda_low, self.n_agents)
+
+    @property
+    def agent_names(self) -> tuple[str, ...]:
+        """A names, most conservative first."""
+        return tuple(f"agent_{k + 1:02d}" for k in range(self.n_agents))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Settings:
+        """Return the settings that `to_dict` wrote.
+
+        Raises
+        ------
+        ConfigError
+            When a key is unknown or missing.
+        """
+        try:
+            return cls(**_tuples(values))
+        except TypeError as error:
+            raise ConfigError(f"settings: {error}") from error
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+SETTINGS = {"published": Settings()}
+"""The named settings of ``--setting``."""

@@ -1,0 +1,347 @@
+"""Training: Algorithm 1 of arXiv 2508.01173 on the kernel environment, resumable after every episode."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from agents.checkpoint import HISTORY, LOOKS, MANIFEST, WEIGHTS, Model, load_model, model_tensors, save_model
+from agents.encoding import Encoder
+from agents.ensemble import Ensemble, Learner, Losses
+from agents.policy import EnsemblePolicy
+from agents.replay import Replay
+from agents.resume import (
+    FOLDER,
+    TrainingState,
+    check_identity,
+    discard_state,
+    has_state,
+    load_state,
+    save_state,
+)
+from agents.settings import Settings
+from engine.backtest import run_policy
+from engine.environment import PortfolioEnv, Reward
+from engine.errors import CheckpointError, ConfigError
+from engine.observation import feature_table
+from engine.panel import MarketPanel
+from engine.rebalancer import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows of a panel, both ends included."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeReport:
+    """One line of the training history.
+
+    Attributes
+    ----------
+    equity : account value at the episode's end over its beginning, with exploration noise and costs.
+    reward : mean reward of a step.
+    actor_loss, critic_loss, safety_loss : means over the episode's updates and the agents.
+    controller_loss : mean over the updates after this episode; NaN without any.
+    score : checkpoint score on the validation window; NaN where not validated.
+    best : best score so far.
+    """
+
+    episode: int
+    equity: float
+    reward: float
+    actor_loss: float
+    critic_loss: float
+    safety_loss: float
+    controller_loss: float
+    score: float
+    best: float
+
+
+class Reporter(Protocol):
+    """Is told how training goes."""
+
+    def step(self, episode: int, done: int, total: int, losses: Losses | None) -> None:
+        """Hear of one environment step of an episode."""
+        ...
+
+    def episode(self, report: EpisodeReport) -> None:
+        """Hear of a finished episode; its state is on disk by then."""
+        ...
+
+
+class Silence:
+    """A reporter that says nothing."""
+
+    def step(self, episode: int, done: int, total: int, losses: Losses | None) -> None:
+        """Do nothing."""
+
+    def episode(self, report: EpisodeReport) -> None:
+        """Do nothing."""
+
+
+class Trainer:
+    """One training run.
+
+    Parameters
+    ----------
+    panel : bars of the symbols to trade, with history before the windows where there is any.
+    train, validation : windows; the validation window must not begin before the training window ends.
+    settings : the ensemble and its training.
+    terms : costs and limits, the same in training and validation.
+    seed : the only source of randomness.
+    out : model folder; the state after each episode lies in ``out/training`` until the model is written.
+    """
+
+    def __init__(
+        self,
+        panel: MarketPanel,
+        train: Window,
+        validation: Window,
+        settings: Settings,
+        terms: Terms,
+        seed: int,
+        out: Path,
+    ) -> None:
+        train = Window(max(train.first, settings.lookback_bars - 1), train.last)
+        if train.last - train.first < settings.batch_size:
+            raise ConfigError(
+                f"the training window has {max(0, train.last - train.first + 1)} sessions after the first "
+                f"{settings.lookback_bars - 1} of the data, which the features need; it must have more than "
+                f"{settings.batch_size}: choose an earlier --train start or longer data"
+            )
+        if validation.first <= train.last:
+            raise ConfigError(
+                f"the validation window begins on {panel.sessions[validation.first]}, inside the training window "
+                f"that ends on {panel.sessions[train.last]}: begin it later"
+            )
+        self._panel, self._train, self._validation = panel, train, validation
+        self._settings, self._terms, self._seed, self._out = settings, terms, seed, out
+        table = feature_table(panel, settings.features, settings.lookback_bars, train.first, train.last)
+        self._encoder = Encoder.fit(table)
+        self._env = PortfolioEnv(
+            panel,
+            table,
+            train.first,
+            train.last,
+            terms,
+            Reward(settings.volatility_weight, settings.drawdown_weight),
+            settings.step_size,
+            self._encoder,
+        )
+        n = panel.n_symbols
+        ensemble = Ensemble(settings, self._encoder.size, n, seed)
+        targets = Ensemble(settings, self._encoder.size, n, seed)
+        self._learner = Learner(ensemble, targets, settings)
+        self._replay = Replay(settings.replay_size, table, self._encoder)
+        self._random = np.random.default_rng(seed)
+        self._state = TrainingState()
+
+    @property
+    def episodes_done(self) -> int:
+        """Episodes finished, whose state is on disk."""
+        return len(self._state.history)
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The ensemble being trained."""
+        return self._learner.ensemble
+
+    def run(self, resume: bool = False, reporter: Reporter | None = None) -> Model:
+        """Train to the end, write the model folder and return the model.
+
+        The state is written before the first episode and after each, so an interrupted run loses at most the
+        episode under way and, resumed, gives the same model as one that was not interrupted.
+
+        Raises
+        ------
+        CheckpointError
+            When resuming a training that was started with other data, settings or seed.
+        """
+        reporter = reporter or Silence()
+        torch.use_deterministic_algorithms(True)
+        if resume and not has_state(self._out) and (self._out / MANIFEST).exists():
+            return self._finished_model()
+        if resume and has_state(self._out):
+            load_state(self._out, self._identity(), self._learner, self._replay, self._random, self._state)
+        else:
+            self._save()
+        while not self._finished():
+            report = self._one_episode(reporter)
+            self._state.history.append(asdict(report))
+            self._save()
+            reporter.episode(report)
+        self._write_model()
+        return load_model(self._out)
+
+    def _finished_model(self) -> Model:
+        model = load_model(self._out)
+        check_identity(self._out, model.manifest, self._identity())
+        return model
+
+    def _finished(self) -> bool:
+        state, settings = self._state, self._settings
+        return state.episode >= settings.episodes or state.episode - state.best_episode >= settings.patience
+
+    def _one_episode(self, reporter: Reporter) -> EpisodeReport:
+        settings, state = self._settings, self._state
+        state.episode += 1
+        equity, reward, losses = self._explore(reporter)
+        controller_loss = math.nan
+        if state.episode % settings.controller_every == 0 or state.episode == settings.episodes:
+            controller_loss = self._train_controller()
+        score = math.nan
+        if state.episode % settings.validation_every == 0 or state.episode == settings.episodes:
+            score = self._validate()
+            if state.best_tensors is None or score > state.best_score:
+                state.best_score, state.best_episode = score, state.episode
+                state.best_tensors = {k: v.clone() for k, v in model_tensors(self.ensemble, self._encoder).items()}
+        return EpisodeReport(state.episode, equity, reward, *losses, controller_loss, score, state.best_score)
+
+    def _explore(self, reporter: Reporter) -> tuple[float, float, Losses]:
+        """Run one episode: all agents propose, the controller weights them, the account trades, all learn."""
+        env, settings, state = self._env, self._settings, self._state
+        policy = EnsemblePolicy(self.ensemble, self._encoder, settings)
+        vector, _ = env.reset()
+        total = self._train.last - self._train.first
+        rewards, losses = 0.0, np.zeros(3)
+        updates, last = 0, None
+        for done in range(1, total + 1):
+            row = env.row
+            action = policy.act(torch.from_numpy(vector)[None])
+            noise = self._random.normal(0.0, settings.noise, size=action.shape)
+            action = np.clip(action + noise, -1.0, 1.0).astype(np.float32)
+            following, reward, terminated, _, info = env.step(action)
+            self._replay.add(row, vector, action, reward, following, terminated, info["risk_score"])
+            vector = following
+            rewards += reward
+            if len(self._replay) >= settings.batch_size and done % settings.update_every == 0:
+                batch = self._replay.sample(settings.n_agents, settings.batch_size, self._random)
+                last = self._learner.update(batch)
+                losses += last
+                updates += 1
+            reporter.step(state.episode, done, total, last)
+            if terminated:
+                break
+        means = Losses(*(losses / updates if updates else np.full(3, math.nan)).tolist())
+        return env.account.equity / self._terms.cash, rewards / done, means
+
+    def _train_controller(self) -> float:
+        """Train the controller on the states visited since it was last trained."""
+        settings = self._settings
+        recent = settings.controller_every * (self._train.last - self._train.first)
+        losses = [
+            self._learner.update_controller(self._replay.latest_states(recent, settings.batch_size, self._random))
+            for _ in range(settings.controller_updates)
+        ]
+        return float(np.mean(losses)) if losses else math.nan
+
+    def _validate(self) -> float:
+        policy = EnsemblePolicy(self.ensemble, self._encoder, self._settings)
+        window = self._validation
+        result = run_policy(policy, self._panel, window.first, window.last, self._terms)
+        return checkpoint_score(result.metrics())
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what must be equal for two runs to be the same training."""
+        panel, terms = self._panel, self._terms
+        return {
+            "symbols": list(panel.symbols),
+            "data_hash": panel.rows(0, self._validation.last + 1).content_hash,
+            "closes_only": panel.closes_only,
+            "train": self._dates(self._train),
+            "validation": self._dates(self._validation),
+            "settings": self._settings.to_dict(),
+            "seed": self._seed,
+            "terms": {
+                "cash": terms.cash,
+                "commission_bps": terms.costs.commission_bps,
+                "slippage_bps": terms.costs.slippage_bps,
+                "cap": terms.limits.cap if terms.limits else None,
+                "cash_buffer": terms.limits.cash_buffer if terms.limits else None,
+                "fill": terms.timing.name.lower(),
+                "fractional": terms.fractional,
+            },
+        }
+
+    def _dates(self, window: Window) -> list[str]:
+        return [str(self._panel.sessions[window.first]), str(self._panel.sessions[window.last])]
+
+    def _save(self) -> None:
+        save_state(self._out, self._identity(), self._learner, self._replay, self._random, self._state)
+
+    def _write_model(self) -> None:
+        state = self._state
+        assert state.best_tensors is not None
+        manifest = {
+            "setting": self._settings.name,
+            "features": list(self._settings.features),
+            "lookback_bars": self._settings.lookback_bars,
+            **self._identity(),
+            "episodes_trained": state.episode,
+            "best_episode": state.best_episode,
+            "best_score": state.best_score,
+        }
+        save_model(self._out, manifest, state.best_tensors, _history_csv(state.history))
+        discard_state(self._out)
+
+
+def checkpoint_score(metrics: Mapping[str, Any]) -> float:
+    """Return 0.4 * return + 0.4 * clip(Sharpe, -3, 5) / 5 - 0.2 * max drawdown (the authors' code).
+
+    An undefined Sharpe ratio counts as 0.
+    """
+    sharpe = metrics["sharpe_ratio"] or 0.0
+    return float(
+        0.4 * metrics["total_return"] + 0.4 * min(max(sharpe, -3.0), 5.0) / 5.0 - 0.2 * metrics["max_drawdown"]
+    )
+
+
+def check_model_folder(out: Path, resume: bool) -> None:
+    """Refuse a folder that a training must not write to; call it before long work.
+
+    Raises
+    ------
+    CheckpointError
+        When ``out`` is a file, holds anything but a model, or holds an unfinished training and ``resume`` is
+        not asked for.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise CheckpointError(f"{out} is a file, and a model is a folder: choose another --out")
+    strange = sorted({path.name for path in out.iterdir()} - {MANIFEST, WEIGHTS, HISTORY, LOOKS, FOLDER})
+    if strange:
+        raise CheckpointError(f"{out} holds {strange[0]!r}, which is no part of a model: choose another --out")
+    if has_state(out) and not resume:
+        raise CheckpointError(
+            f"{out} holds an unfinished training: go on with --resume, or remove {out / FOLDER} to start again"
+        )
+
+
+def use_threads(count: int | None) -> None:
+    """Set how many processor cores torch uses; all of them for None."""
+    torch.set_num_threads(count or os.cpu_count() or 1)
+
+
+def with_episodes(settings: Settings, episodes: int | None) -> Settings:
+    """Return the settings with another number of episodes."""
+    return settings if episodes is None else replace(settings, episodes=episodes)
+
+
+def _history_csv(history: list[dict[str, Any]]) -> str:
+    if not history:
+        return ""
+    lines = [",".join(history[0])]
+    lines += [",".join("" if value != value else repr(value) for value in row.values()) for row in history]
+    return "\n".join(lines) + "\n"
