@@ -74,7 +74,6 @@ def save_model(path: Path, manifest: Mapping[str, Any], tensors: Mapping[str, Te
 
     Each file is replaced atomically; a reader who meets a half-replaced folder is told so by the hashes.
     """
-    path.mkdir(parents=True, exist_ok=True)
     content = {WEIGHTS: safetensors.torch.save(dict(tensors)), HISTORY: history.encode()}
     for name, data in content.items():
         write_atomically(path / name, data)
@@ -127,19 +126,34 @@ def model_tensors(ensemble: Ensemble, encoder: Encoder) -> dict[str, Tensor]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part."""
+    """Write a file so that a reader sees the old content or the new one, never a part.
+
+    Raises
+    ------
+    CheckpointError
+        When it cannot be written.
+    """
     temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror}; choose another --out or make room") from error
 
 
 def append_look(path: Path, entry: Mapping[str, Any]) -> None:
     """Add one line to a model's log of evaluations on a test window; it is outside the model's hash."""
-    with (path / LOOKS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(dict(entry), ensure_ascii=False) + "\n")
+    try:
+        with (path / LOOKS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(entry), ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot add to {path / LOOKS}: {error.strerror}; looks at test windows must be logged"
+        ) from error
 
 
 def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:

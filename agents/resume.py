@@ -72,7 +72,6 @@ def save_state(
         "history": state.history,
         "random": random.bit_generator.state,
     }
-    (out / FOLDER).mkdir(parents=True, exist_ok=True)
     data = safetensors.torch.save(tensors, metadata={"state": json.dumps(document)})
     write_atomically(out / FOLDER / FILE, hashlib.sha256(data).hexdigest().encode() + data)
 

@@ -30,7 +30,7 @@ class Account:
         part = slice(first, last + 1)
         self._bars = Bars(panel.open[part], panel.close[part], panel.has_bar[part])
         self._book = Book(
-            cash=np.array([terms.cash]),
+            cash=np.array([terms.cash], dtype=np.float64),  # an integer would make all cash whole
             quantity=np.zeros(n),
             mark=np.full(n, np.nan),
             pending=np.zeros(n),
@@ -39,6 +39,7 @@ class Account:
         self._records = Records(
             equity=np.full(n_rows, np.nan),
             cash=np.full(n_rows, np.nan),
+            largest_weight=np.zeros(n_rows),
             traded=np.zeros(n_rows),
             target_weight=np.full((n_rows, n), np.nan),
             executed_weight=np.full((n_rows, n), np.nan),
@@ -51,7 +52,7 @@ class Account:
         self._fills = np.zeros(max(2 * n, min(n_rows * n, _CHUNK_FILLS)), dtype=FILL)
         self._n_fills = 0
         self._full_chunks: list[np.ndarray[tuple[int], np.dtype[np.void]]] = []
-        self._equity = terms.cash
+        self._equity = float(terms.cash)
 
     @property
     def cash(self) -> float:
@@ -135,6 +136,7 @@ class Account:
             terms=self.terms,
             equity=self._records.equity,
             cash=self._records.cash,
+            largest_weight=self._records.largest_weight,
             traded=self._records.traded,
             decided=self._decided,
             target_weight=self._records.target_weight,

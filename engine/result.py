@@ -26,6 +26,7 @@ class Result:
     Attributes
     ----------
     equity, cash, traded : (T,) account value and cash at each close, notional traded since the one before.
+    largest_weight : (T,) largest weight of one symbol at each close.
     decided : (T,) True where there was a rebalance decision.
     target_weight : (T, N) after limits; NaN where there was no decision or the symbol was kept.
     executed_weight : (T, N) shares held after the decision's fills at the decision's close, over the equity
@@ -41,6 +42,7 @@ class Result:
     terms: Terms
     equity: FloatArray
     cash: FloatArray
+    largest_weight: FloatArray
     traded: FloatArray
     decided: BoolArray
     target_weight: FloatArray
@@ -117,10 +119,27 @@ class Result:
         dropped = int(((self.outcome & NO_BAR) > 0).sum())
         if dropped:
             found.append(f"{dropped} targets or orders were dropped because the symbol had no bar")
+        found.extend(self._drift())
         end = self.sessions[-1]
         found.extend(
             f"{self.symbols[i]} stopped trading on {self.last_bar[i]}: {self.final_quantity[i]:g} shares "
             f"are valued at that close, {self.final_mark[i]}"
             for i in np.flatnonzero((self.final_quantity != 0) & (self.last_bar < end))
         )
+        return found
+
+    def _drift(self) -> list[str]:
+        limits = self.terms.limits
+        if limits is None:
+            return []
+        weight, cash = float(self.largest_weight.max()), float((self.cash / self.equity).min())
+        found = []
+        if weight > limits.cap:
+            found.append(
+                f"prices carried one symbol to {weight:.2%} of equity between decisions; the cap is {limits.cap:.2%}"
+            )
+        if cash < limits.cash_buffer:
+            found.append(
+                f"prices carried cash to {cash:.2%} of equity between decisions; the buffer is {limits.cash_buffer:.2%}"
+            )
         return found

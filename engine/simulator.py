@@ -73,6 +73,7 @@ class Records(NamedTuple):
 
     equity: FloatArray  # (T,) at the close, before the fills of a same_close decision
     cash: FloatArray  # (T,)
+    largest_weight: FloatArray  # (T,) largest weight of one symbol at the close
     traded: FloatArray  # (T,) notional traded for the fills booked in that session's row
     target_weight: FloatArray  # (T, N) after limits; NaN: no target
     executed_weight: FloatArray  # (T, N) shares held after the fills at the decision's close; NaN: not filled
@@ -284,6 +285,7 @@ def settle(t: int, bars: Bars, book: Book, records: Records, rules: Rules, fills
         if bars.has_bar[t, i]:
             book.mark[i] = bars.close[t, i]
     records.equity[t] = portfolio_value(book.cash[0], book.quantity, book.mark)
+    records.largest_weight[t] = current_weights(records.equity[t], book.quantity, book.mark).max()
     records.cash[t] = book.cash[0]
     traded = 0.0
     for k in range(first_fill, n):
@@ -323,8 +325,10 @@ def simulate(
             wanted, target, outcome = plan_basket(
                 weights[t], records.equity[t], book.quantity, book.mark, bars.close[t], bars.has_bar[t], rules
             )
-            records.target_weight[t] = wanted
-            records.outcome[t] = outcome
-            book.pending[:] = target
+            # Element by element: numba compiles seconds of message formatting into an assignment of arrays.
+            for i in range(target.shape[0]):
+                records.target_weight[t, i] = wanted[i]
+                records.outcome[t, i] = outcome[i]
+                book.pending[i] = target[i]
             book.pending_row[0] = t
     return n

@@ -122,7 +122,7 @@ def write_table(table: pd.DataFrame, path: Path, kind: str) -> None:
         else:
             path.write_text(_jsonl(table), encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
 
 
 def read_table(path: Path, kind: str | None = None) -> pd.DataFrame:
@@ -148,7 +148,6 @@ def read_table(path: Path, kind: str | None = None) -> pd.DataFrame:
             dtype=dict.fromkeys(_TEXT, "str"),
             keep_default_na=False,
             na_values={column: [""] for column in (*COLUMNS, *ROUND_TRIP_COLUMNS) if column not in _TEXT},
-            float_precision="round_trip",
         )
     except FileNotFoundError as error:
         raise RunFolderError(f"{path} does not exist: is its folder a finished run?") from error
@@ -163,7 +162,8 @@ def _jsonl(table: pd.DataFrame) -> str:
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
-    return pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return pd.DataFrame(records) if records else pd.DataFrame(columns=list(COLUMNS))
 
 
 @dataclass(slots=True)

@@ -1,0 +1,124 @@
+"""The command line: the commands, and what becomes of every error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from engine.errors import Interrupted, MarsfolioError
+from marsfolio.cli import backtest, data, demo, report, trades, train
+from marsfolio.cli.terminal import QUICK_START
+from marsfolio.config import META_KEY
+from marsfolio.installation import check_rooms
+from marsfolio.logs import append_traceback, logged_at, terminal_warnings
+
+INTERRUPTED = 130
+ERROR_FILE = Path("marsfolio-error.log")
+
+app = typer.Typer(
+    name="marsfolio",
+    help="Train portfolio strategies on daily bars, backtest them with real costs, and see every fill.",
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings=QUICK_START,
+)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("backtest")(backtest.backtest)
+app.command("trades")(trades.trades)
+app.command("report")(report.report)
+app.add_typer(data.app, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        try:
+            typer.echo(f"marsfolio {metadata.version('marsfolio')}")
+        except metadata.PackageNotFoundError:
+            typer.echo("marsfolio (not installed)")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0 done, 1 a bug, 2 input or usage, 3 try again, 4 a person is needed, 130 interrupted.
+
+    Parameters
+    ----------
+    arguments : the command line without the program's name; the process's own when None.
+    """
+    with terminal_warnings():
+        code = _run(arguments)
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        check_rooms()
+        # Not standalone: typer would box and wrap its messages, and they would read unlike ours.
+        code: Any = app(arguments, prog_name="marsfolio", standalone_mode=False)
+    except MarsfolioError as error:
+        _say("interrupted" if isinstance(error, Interrupted) else "error", str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        _say("error", _usage(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception as error:
+        return _bug(error)
+    if code == INTERRUPTED:
+        _say("interrupted", "nothing was left half-written; run the same command again")
+    return code if isinstance(code, int) else 0
+
+
+def _say(kind: str, message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    # Text is not read as markup; soft_wrap leaves long lines whole, for pipes and for copying paths.
+    Console(stderr=True).print(Text.assemble((f"{kind}: ", "bold red"), message), soft_wrap=True)
+
+
+def _usage(error: typer.TyperException) -> str:
+    message = error.format_message()
+    ctx = getattr(error, "ctx", None)
+    parameter = getattr(error, "param", None)
+    if ctx is None:
+        return message
+    if parameter is not None:
+        source = ctx.get_parameter_source(parameter.name)
+        if source is not None and source.name == "DEFAULT_MAP":
+            return f"{ctx.meta[META_KEY]} {parameter.name}: {error}"
+    return f"{message}\nSee {ctx.command_path} --help"
+
+
+def _bug(error: Exception) -> int:
+    path = logged_at(error)
+    if path is None:
+        try:
+            append_traceback(error, ERROR_FILE)
+            path = ERROR_FILE
+        except OSError:
+            sys.excepthook = sys.__excepthook__  # typer's would hide where the error came from
+            sys.excepthook(type(error), error, error.__traceback__)
+    _say("bug", f"{type(error).__name__}: {error}; the traceback is in {path or 'the lines above'}")
+    return 1

@@ -1,0 +1,88 @@
+"""Progress of a training on the terminal: a bar where there is a screen, a line an episode where there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from agents.ensemble import Losses
+    from agents.training import EpisodeReport
+
+
+class TrainingProgress:
+    """A reporter that draws; use it as a context manager.
+
+    Parameters
+    ----------
+    episodes : how many episodes the training has at most.
+    """
+
+    def __init__(self, episodes: int) -> None:
+        self._console = Console(stderr=True)
+        self._episodes = episodes
+        self._validation = "-"
+        self._finished = 0
+        self._progress = Progress(
+            TextColumn("episode {task.fields[episode]}/" + str(episodes)),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss: actor {task.fields[actor]} critic {task.fields[critic]} safety {task.fields[safety]}"),
+            TextColumn("validation {task.fields[validation]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        fields: dict[str, Any] = dict.fromkeys(("actor", "critic", "safety", "validation"), "-")
+        self._task = self._progress.add_task("training", total=None, episode=1, **fields)
+        self._first_step: int | None = None
+
+    @property
+    def finished(self) -> int:
+        """Episodes finished while watching."""
+        return self._finished
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._progress.stop()
+
+    def step(self, episode: int, done: int, total: int, losses: Losses | None) -> None:
+        """Move the bar by one environment step."""
+        position = (episode - 1) * total + done
+        if self._first_step is None:
+            # A resumed run has not done the earlier episodes in this process: time left counts from here.
+            self._first_step = position - 1
+            self._progress.update(self._task, total=self._episodes * total - self._first_step)
+        fields: dict[str, Any] = (
+            {} if losses is None else {name: f"{value:.3g}" for name, value in losses._asdict().items()}
+        )
+        self._progress.update(self._task, completed=position - self._first_step, episode=episode, **fields)
+
+    def episode(self, report: EpisodeReport) -> None:
+        """Show the validation score and, where there is no bar, a line of text."""
+        self._finished = report.episode
+        if report.score == report.score:
+            self._validation = f"{report.score:.4f} (best {report.best:.4f})"
+        self._progress.update(self._task, validation=self._validation)
+        if not self._console.is_terminal:
+            self._console.print(
+                f"episode {report.episode}/{self._episodes}: training equity x{report.equity:.3f}, "
+                f"loss actor {report.actor_loss:.4g} critic {report.critic_loss:.4g} safety {report.safety_loss:.4g}, "
+                f"validation {self._validation}",
+                soft_wrap=True,
+                highlight=False,
+            )

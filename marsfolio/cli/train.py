@@ -1,0 +1,107 @@
+"""`marsfolio train`: train an ensemble and write a model folder."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine.errors import Interrupted
+from marsfolio.cli.options import (
+    Cap,
+    Cash,
+    CashBuffer,
+    CommissionBps,
+    Data,
+    Fill,
+    FillOption,
+    Fractional,
+    SlippageBps,
+    Symbols,
+)
+from marsfolio.config import ConfigOption
+
+if TYPE_CHECKING:
+    from agents.checkpoint import Model
+    from agents.training import Trainer
+
+
+class Setting(StrEnum):
+    """Values of ``--setting``."""
+
+    PUBLISHED = "published"
+
+
+def train(
+    train: Annotated[str, typer.Option(help="Training window, YYYY-MM-DD:YYYY-MM-DD.")],
+    validation: Annotated[str, typer.Option(help="Validation window, after the training window.")],
+    out: Annotated[Path, typer.Option(help="Folder of the model.")],
+    config: ConfigOption = None,
+    data: Data = None,
+    symbols: Symbols = None,
+    setting: Annotated[Setting, typer.Option(help="Which settings to train with.")] = Setting.PUBLISHED,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Episodes at most; 300 when absent.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    cash: Cash = 1_000_000.0,
+    commission_bps: CommissionBps = 10.0,
+    slippage_bps: SlippageBps = 0.0,
+    fill: FillOption = Fill.NEXT_OPEN,
+    fractional: Fractional = False,
+    cap: Cap = None,
+    cash_buffer: CashBuffer = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all when absent.")] = None,
+) -> None:
+    """Train the ten-agent ensemble on past bars and write a model folder."""
+    from agents.settings import SETTINGS
+    from agents.training import Trainer, check_model_folder, with_episodes
+    from engine.costs import Costs
+    from engine.rebalancer import Terms
+    from engine.simulator import FillTiming
+    from marsfolio.compose import load_market, model_terms, parse_symbols, parse_window
+
+    terms = Terms(cash, Costs(commission_bps, slippage_bps), None, FillTiming.parse(fill.value), fractional)
+    settings = with_episodes(SETTINGS[setting.value], episodes)
+    check_model_folder(out, resume)
+    market = load_market(data, parse_symbols(symbols))
+    for note in market.notes:
+        print(f"note: {note}")
+    trainer = Trainer(
+        market.panel,
+        parse_window(market.panel, train, "--train"),
+        parse_window(market.panel, validation, "--validation"),
+        settings,
+        model_terms(cap, cash_buffer, terms),
+        seed,
+        out,
+    )
+    model = run_training(trainer, settings.episodes, out, resume, threads)
+    manifest = model.manifest
+    print(
+        f"model written to {out}: best validation score {manifest['best_score']:.4f} in episode "
+        f"{manifest['best_episode']} of {manifest['episodes_trained']}, hash {model.hash}"
+    )
+
+
+def run_training(trainer: Trainer, episodes: int, out: Path, resume: bool = False, threads: int | None = None) -> Model:
+    """Train with a progress bar.
+
+    Raises
+    ------
+    Interrupted
+        On Ctrl-C; the finished episodes are on disk.
+    """
+    from agents.training import use_threads
+    from marsfolio.cli.progress import TrainingProgress
+
+    use_threads(threads)
+    with TrainingProgress(episodes) as progress:
+        try:
+            return trainer.run(resume, progress)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"{trainer.episodes_done} of {episodes} episodes are saved in {out}; the same command with --resume "
+                "goes on from there, to the same model"
+            ) from None

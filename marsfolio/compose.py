@@ -1,0 +1,252 @@
+"""Composition: from what a user says to the objects that do it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agents.checkpoint import Model, append_look, load_model
+from agents.training import Window
+from brokers.simulated import SimulatedBroker
+from data_feeds.feeds import clock_feed
+from data_feeds.files import read_panel, read_weights
+from data_feeds.sample import load_sample
+from engine.account import Account
+from engine.arrays import FloatArray
+from engine.backtest import run_policy, run_weights
+from engine.cerebro import run_cerebro
+from engine.clock import Clock, SystemClock
+from engine.errors import ConfigError, DataError
+from engine.limits import MODEL_LIMITS, Limits
+from engine.panel import MarketPanel
+from engine.policy import Policy
+from engine.rebalancer import Schedule, Terms
+from engine.result import Result
+from strategies.mars import MarsStrategy
+from strategies.portfolio import PortfolioStrategy
+from strategies.registry import WEIGHTS, baseline
+from strategies.weights_file import WeightsPolicy
+
+
+@dataclass(frozen=True)
+class Market:
+    """A panel and what a reader should know about it."""
+
+    panel: MarketPanel
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One backtest, ready to run.
+
+    Attributes
+    ----------
+    policy : what decides.
+    weights : (T, N) the policy's targets where all of them are known beforehand.
+    strategy : the backtrader strategy that carries the policy out.
+    first, last : rows of the panel.
+    """
+
+    panel: MarketPanel
+    policy: Policy
+    strategy: type[PortfolioStrategy]
+    terms: Terms
+    first: int
+    last: int
+    schedule: Schedule = Schedule.DAILY
+    weights: FloatArray | None = None
+
+    def run(self, engine: str = "cerebro") -> Result:
+        """Run it in backtrader's Cerebro or, with the same fills, in the kernel alone.
+
+        Raises
+        ------
+        ConfigError
+            When the engine is unknown.
+        """
+        if engine == "cerebro":
+            return self._run_cerebro()
+        if engine != "kernel":
+            raise ConfigError(f"engine must be cerebro or kernel, was {engine!r}")
+        if self.weights is not None and self.schedule is Schedule.DAILY:
+            return run_weights(self.weights, self.panel, self.first, self.last, self.terms)
+        return run_policy(self.policy, self.panel, self.first, self.last, self.terms, self.schedule)
+
+    def _run_cerebro(self) -> Result:
+        feed = clock_feed(self.panel, self.first, self.last)
+        broker = SimulatedBroker(Account(self.panel, self.first, self.last, self.terms), feed)
+        params = {"policy": self.policy, "terms": self.terms, "schedule": self.schedule}
+        run_cerebro(self.strategy, params, feed, broker)
+        return broker.result()
+
+
+def load_market(data: Path | None, symbols: Sequence[str] | None = None) -> Market:
+    """Return the bars of a file, or the bundled sample when there is none.
+
+    Raises
+    ------
+    DataError
+        When the file or the list of symbols breaks a rule.
+    """
+    if data is None:
+        panel = load_sample()
+        return Market(panel.select(list(symbols)) if symbols else panel, ("using the bundled sample",))
+    panel, notes = read_panel(data, symbols)
+    return Market(panel, notes)
+
+
+def parse_symbols(text: str | None) -> list[str] | None:
+    """Return the symbols of a comma-separated list; None for None."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def parse_session(text: str | None, name: str) -> np.datetime64 | None:
+    """Return an ISO date; None for None.
+
+    Raises
+    ------
+    ConfigError
+        When it is not a date; ``name`` is the flag it came from.
+    """
+    if text is None:
+        return None
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        try:
+            return np.datetime64(text, "D")
+        except ValueError:
+            pass
+    raise ConfigError(f"{name} must be a date such as 2024-01-02, was {text!r}")
+
+
+def parse_window(panel: MarketPanel, text: str, name: str) -> Window:
+    """Return the rows of a window written A:B, clipped to the data.
+
+    Raises
+    ------
+    ConfigError
+        When it is not two dates in order.
+    InputError
+        When the data has no session inside.
+    """
+    start_text, separator, end_text = text.partition(":")
+    if not separator:
+        raise ConfigError(f"{name} must be two dates such as 2018-01-01:2022-12-31, was {text!r}")
+    return window(panel, start_text or None, end_text or None, name)
+
+
+def window(panel: MarketPanel, start: str | None, end: str | None, name: str) -> Window:
+    """Return the rows between two dates, both included and either open, clipped to the data."""
+    begin, stop = parse_session(start, name), parse_session(end, name)
+    if begin is not None and stop is not None and begin > stop:
+        raise ConfigError(f"{name} must begin before it ends, was {start} to {end}")
+    return Window(*panel.window(begin, stop))
+
+
+def limits_for(cap: float | None, cash_buffer: float | None, default: Limits | None) -> Limits | None:
+    """Return the limits of two flags; what is not given comes from the default."""
+    if cap is None and cash_buffer is None:
+        return default
+    base = default or Limits()
+    return Limits(base.cap if cap is None else cap, base.cash_buffer if cash_buffer is None else cash_buffer)
+
+
+def plan_model(model: Model, panel: MarketPanel, terms: Terms, span: Window, trained: bool = True) -> Plan:
+    """Return the backtest of a model, or of its ensemble as it was before training."""
+    policy = model.policy() if trained else model.untrained_policy()
+    return Plan(panel, policy, MarsStrategy, terms, span.first, span.last)
+
+
+def plan_strategy(
+    name: str, panel: MarketPanel, terms: Terms, span: Window, schedule: Schedule, weights: Path | None
+) -> Plan:
+    """Return the backtest of a named strategy.
+
+    Raises
+    ------
+    ConfigError
+        When the name is unknown, or a weights file is missing or out of place.
+    """
+    if (name == WEIGHTS) != (weights is not None):
+        raise ConfigError(
+            "--strategy weights needs --weights FILE" if weights is None else "--weights goes with --strategy weights"
+        )
+    if weights is not None:
+        table = read_weights(weights, panel)
+        policy: Policy = WeightsPolicy(panel.sessions, table)
+        return Plan(panel, policy, PortfolioStrategy, terms, span.first, span.last, schedule, table)
+    return Plan(panel, baseline(name), PortfolioStrategy, terms, span.first, span.last, schedule)
+
+
+def market_of_model(path: Path, data: Path | None) -> tuple[Model, Market]:
+    """Return a model and the bars of its symbols, in its order.
+
+    Raises
+    ------
+    DataError
+        When the data lacks one of the model's symbols.
+    """
+    model = load_model(path)
+    market = load_market(data, model.symbols)
+    return model, Market(market.panel.select(model.symbols), market.notes)
+
+
+def model_terms(cap: float | None, cash_buffer: float | None, terms: Terms) -> Terms:
+    """Return the terms with the limits of a model."""
+    limits = limits_for(cap, cash_buffer, MODEL_LIMITS)
+    return Terms(terms.cash, terms.costs, limits, terms.timing, terms.fractional)
+
+
+def load_benchmark(text: str | None, panel: MarketPanel, span: Window, cash: float) -> FloatArray | None:
+    """Return what the initial cash would be worth in a benchmark at each session's close.
+
+    Parameters
+    ----------
+    text : ``FILE`` of bars with one symbol, or ``FILE:SYMBOL``.
+
+    Returns
+    -------
+    (T,) its last known close, scaled to ``cash`` at the first session; None for None.
+
+    Raises
+    ------
+    DataError
+        When the file has several symbols and none is named, or no bar by the first session.
+    """
+    if text is None:
+        return None
+    path, symbol = (Path(text), None) if Path(text).exists() else _split_benchmark(text)
+    bars, _ = read_panel(path, None if symbol is None else [symbol])
+    if bars.n_symbols != 1:
+        raise DataError(
+            f"--benchmark {text}: the file has {bars.n_symbols} symbols; name one, as in {path}:{bars.symbols[0]}"
+        )
+    sessions = panel.sessions[span.first : span.last + 1]
+    rows = np.searchsorted(bars.sessions, sessions, side="right") - 1
+    if rows[0] < 0:
+        raise DataError(
+            f"--benchmark {text}: its first bar is of {bars.sessions[0]}, after the run's start {sessions[0]}"
+        )
+    close = bars.close[rows, 0]
+    return np.asarray(cash * close / close[0])
+
+
+def log_look(model: Model, result: Result, data_hash: str, clock: Clock | None = None) -> None:
+    """Add an evaluation to the model's log of looks at test windows."""
+    metrics = result.metrics()
+    entry = {
+        "time_utc": (clock or SystemClock()).now().isoformat(timespec="seconds"),
+        "model_hash": model.hash,
+        "data_hash": data_hash,
+        **{name: metrics[name] for name in ("start", "end", "total_return", "sharpe_ratio", "max_drawdown")},
+    }
+    append_look(model.path, entry)
+
+
+def _split_benchmark(text: str) -> tuple[Path, str | None]:
+    name, _, symbol = text.rpartition(":")
+    return (Path(name), symbol) if name else (Path(text), None)
