@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from engine.arrays import FloatArray, SessionArray
+from engine.errors import InputError, PolicyError
 from engine.panel import MarketPanel
-from engine.rebalancer import Basket, Terms
+from engine.rebalancer import Basket, Terms, check_weights
 from engine.result import Result
 from engine.simulator import FILL, Bars, Book, Records, settle, simulate
 from engine.tradelog import TradeLog
@@ -75,7 +76,15 @@ class Account:
         return self._book.mark
 
     def settle(self, row: int) -> None:
-        """Fill what waits, mark to the close of ``row`` and record."""
+        """Fill what waits, mark to the close of ``row`` and record.
+
+        Raises
+        ------
+        InputError
+            When the row is outside the account's.
+        """
+        if not self.first <= row <= self.last:  # the compiled code would write outside its arrays
+            raise InputError(f"row must be from {self.first} to {self.last}, was {row}")
         if len(self._fills) - self._n_fills < self.panel.n_symbols:
             self._full_chunks.append(self._fills[: self._n_fills].copy())
             self._n_fills = 0
@@ -101,8 +110,16 @@ class Account:
         Parameters
         ----------
         weights : (T, N) targets for the rows of the panel; a row of NaN alone means no rebalance.
+
+        Raises
+        ------
+        PolicyError
+            When the shape is wrong, a weight is infinite or, without limits, negative or a sum above 1.
         """
-        part = np.ascontiguousarray(weights[self.first : self.last + 1])
+        if weights.shape != self.panel.close.shape:
+            raise PolicyError(f"weights must have the panel's shape {self.panel.close.shape}, had {weights.shape}")
+        part = np.ascontiguousarray(weights[self.first : self.last + 1], dtype=np.float64)
+        self._check(part)
         self._decided[:] = ~np.isnan(part).all(axis=1)
         n_rows, n = part.shape
         step = max(1, len(self._fills) // n)
@@ -122,6 +139,14 @@ class Account:
             self._full_chunks.append(self._fills[: self._n_fills].copy())
             self._n_fills = 0
         self._equity = float(self._records.equity[-1])
+
+    def _check(self, weights: FloatArray) -> None:
+        limited = self.terms.limits is not None
+        suspect = np.isinf(weights).any(axis=1)
+        if not limited:
+            suspect |= (weights < 0).any(axis=1) | (np.nansum(weights, axis=1) > 1)
+        for t in np.flatnonzero(suspect):
+            check_weights(weights[t], self.panel.sessions[self.first + t], limited)
 
     def result(self) -> Result:
         """Return everything recorded so far."""

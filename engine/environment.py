@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.account import Account
 from engine.arrays import BoolArray, Float32Array, FloatArray
-from engine.errors import ConfigError
+from engine.errors import ConfigError, InputError
 from engine.observation import FeatureTable, Observation
 from engine.panel import MarketPanel
 from engine.policy import Decision
@@ -129,7 +129,14 @@ class PortfolioEnv(gymnasium.Env[Float32Array, Float32Array]):
         -------
         observation, reward, terminated (the account is worth nothing), truncated (end of the window), and
         info with ``risk_score`` (C_env of the targets, kept shares included).
+
+        Raises
+        ------
+        InputError
+            When the episode is over.
         """
+        if self._row == self._last:  # the compiled code would write behind its arrays
+            raise InputError("the episode is over at the window's last session: call reset")
         decision = Decision(action_weights(self._observation, np.asarray(action, np.float64), self._step_size))
         basket = self._rebalancer.basket(decision, self._row, self._account)
         targets = np.where(np.isnan(basket.weights), self._observation.weights, basket.weights)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,13 @@ from engine.arrays import BoolArray, FloatArray, SessionArray
 from engine.errors import DataError, InputError
 
 FIELDS = ("open", "high", "low", "close", "volume")
+
+
+class Window(NamedTuple):
+    """Rows of a panel, both ends included."""
+
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +114,8 @@ class MarketPanel:
             self.sessions[kept], tuple(symbols), closes_only=self.closes_only, source=self.source, **part
         )
 
-    def window(self, start: np.datetime64 | None, end: np.datetime64 | None) -> tuple[int, int]:
-        """Return the row numbers (first, last) of the sessions inside [start, end], clipped to the data.
+    def window(self, start: np.datetime64 | None, end: np.datetime64 | None) -> Window:
+        """Return the rows of the sessions inside [start, end], clipped to the data.
 
         Raises
         ------
@@ -119,10 +126,10 @@ class MarketPanel:
         last = len(self) - 1 if end is None else int(np.searchsorted(self.sessions, end, side="right")) - 1
         if first > last:
             raise InputError(
-                f"no session between {start} and {end} in {self.source}, which has {self.sessions[0]} "
-                f"to {self.sessions[-1]}: choose dates inside"
+                f"no session between {start or 'the first'} and {end or 'the last'} in {self.source}, "
+                f"which has {self.sessions[0]} to {self.sessions[-1]}: choose dates inside"
             )
-        return first, last
+        return Window(first, last)
 
     def _check(self) -> None:
         shape = (len(self.sessions), len(self.symbols))

@@ -203,24 +203,28 @@ class Rebalancer:
 
     def _checked(self, decision: Decision, row: int) -> FloatArray:
         weights = np.asarray(decision.weights, dtype=np.float64)
-        where = f"target weights of {self._panel.sessions[row]}"
+        session = self._panel.sessions[row]
         if weights.shape != (self._panel.n_symbols,):
-            raise PolicyError(f"{where}: shape must be ({self._panel.n_symbols},), was {weights.shape}")
-        if np.isinf(weights).any():
-            raise PolicyError(f"{where}: must be finite (NaN keeps a symbol's shares)")
-        if not self._rules.limited:
-            check_weights(weights, where)
+            raise PolicyError(
+                f"target weights of {session}: shape must be ({self._panel.n_symbols},), was {weights.shape}"
+            )
+        check_weights(weights, session, self._rules.limited)
         return weights
 
 
-def check_weights(weights: FloatArray, where: str) -> None:
-    """Refuse weights (N,) that are negative or sum to more than 1; NaN is passed over.
+def check_weights(weights: FloatArray, session: np.datetime64, limited: bool) -> None:
+    """Refuse target weights (N,) that are infinite or, without limits, negative or sum to more than 1; NaN is fine.
 
     Raises
     ------
     PolicyError
-        Naming ``where`` and the value.
+        Naming the session and the value.
     """
+    where = f"target weights of {session}"
+    if np.isinf(weights).any():
+        raise PolicyError(f"{where}: must be finite (NaN keeps a symbol's shares)")
+    if limited:
+        return
     if (weights < 0).any():
         raise PolicyError(f"{where}: must not be negative, was {np.nanmin(weights)}")
     total = float(np.nansum(weights))

@@ -147,7 +147,7 @@ def plan_basket(
     target = quantity.copy()
     for i in range(n):
         if not has_bar[i]:
-            if weights[i] == weights[i]:
+            if weights[i] == weights[i] and (weights[i] != 0.0 or quantity[i] != 0.0):
                 outcome[i] |= NO_BAR
         elif wanted[i] == wanted[i]:
             shares = wanted[i] * equity / close[i]

@@ -188,12 +188,14 @@ def round_trips(trades: TradeLog, final_mark: FloatArray) -> pd.DataFrame:
     """
     lots: list[deque[_Lot]] = [deque() for _ in trades.symbols]
     rows: list[tuple[int, int, int, float, float, float, float]] = []
-    for row, i, quantity, price, fee in trades.fills[["row", "symbol", "quantity", "price", "commission"]].tolist():
+    columns = ["row", "symbol", "quantity", "price", "commission", "position_after"]
+    for row, i, quantity, price, fee, position in trades.fills[columns].tolist():
         per_share = fee / abs(quantity)
         if quantity > 0:
             lots[i].append(_Lot(row, quantity, price, per_share))
             continue
-        left = -quantity
+        # Fractions do not add up exactly: a sale of everything must leave no lot of 1e-17 shares open.
+        left = np.inf if position == 0 else -quantity
         while left > 0 and lots[i]:
             lot = lots[i][0]
             part = min(left, lot.quantity)

@@ -1,4 +1,7 @@
-"""Composition: from what a user says to the objects that do it."""
+"""Composition: from what a user says to the objects that do it.
+
+What needs torch is imported where a model is used, so that runs without one start faster.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.checkpoint import Model, append_look, load_model
-from agents.training import Window
 from brokers.simulated import SimulatedBroker
 from data_feeds.feeds import clock_feed
 from data_feeds.files import read_panel, read_weights
@@ -22,14 +24,16 @@ from engine.cerebro import run_cerebro
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError, DataError
 from engine.limits import MODEL_LIMITS, Limits
-from engine.panel import MarketPanel
+from engine.panel import MarketPanel, Window
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
-from strategies.mars import MarsStrategy
 from strategies.portfolio import PortfolioStrategy
 from strategies.registry import WEIGHTS, baseline
 from strategies.weights_file import WeightsPolicy
+
+if TYPE_CHECKING:
+    from agents.checkpoint import Model
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def window(panel: MarketPanel, start: str | None, end: str | None, name: str) ->
     begin, stop = parse_session(start, name), parse_session(end, name)
     if begin is not None and stop is not None and begin > stop:
         raise ConfigError(f"{name} must begin before it ends, was {start} to {end}")
-    return Window(*panel.window(begin, stop))
+    return panel.window(begin, stop)
 
 
 def limits_for(cap: float | None, cash_buffer: float | None, default: Limits | None) -> Limits | None:
@@ -157,6 +161,8 @@ def limits_for(cap: float | None, cash_buffer: float | None, default: Limits | N
 
 def plan_model(model: Model, panel: MarketPanel, terms: Terms, span: Window, trained: bool = True) -> Plan:
     """Return the backtest of a model, or of its ensemble as it was before training."""
+    from strategies.mars import MarsStrategy
+
     policy = model.policy() if trained else model.untrained_policy()
     return Plan(panel, policy, MarsStrategy, terms, span.first, span.last)
 
@@ -190,6 +196,8 @@ def market_of_model(path: Path, data: Path | None) -> tuple[Model, Market]:
     DataError
         When the data lacks one of the model's symbols.
     """
+    from agents.checkpoint import load_model
+
     model = load_model(path)
     market = load_market(data, model.symbols)
     return model, Market(market.panel.select(model.symbols), market.notes)
@@ -237,6 +245,8 @@ def load_benchmark(text: str | None, panel: MarketPanel, span: Window, cash: flo
 
 def log_look(model: Model, result: Result, data_hash: str, clock: Clock | None = None) -> None:
     """Add an evaluation to the model's log of looks at test windows."""
+    from agents.checkpoint import append_look
+
     metrics = result.metrics()
     entry = {
         "time_utc": (clock or SystemClock()).now().isoformat(timespec="seconds"),

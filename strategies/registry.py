@@ -26,6 +26,6 @@ def baseline(name: str) -> Policy:
     """
     if name not in BASELINES:
         near = difflib.get_close_matches(name, STRATEGIES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"unknown strategy {name!r}{hint} There are {', '.join(STRATEGIES)}")
+        hint = f", did you mean {near[0]!r}" if near else ""
+        raise ConfigError(f"unknown strategy {name!r}{hint}: there are {', '.join(STRATEGIES)}")
     return BASELINES[name]()

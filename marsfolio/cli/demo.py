@@ -11,8 +11,7 @@ from marsfolio.config import ConfigOption
 
 if TYPE_CHECKING:
     from agents.checkpoint import Model
-    from agents.training import Window
-    from engine.panel import MarketPanel
+    from engine.panel import MarketPanel, Window
     from engine.rebalancer import Terms
     from engine.result import Result
     from marsfolio.compose import Plan

@@ -1,0 +1,197 @@
+"""Small panels for tests: written by hand, or random with everything that goes wrong in real data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from brokers.simulated import SimulatedBroker
+from data_feeds.feeds import clock_feed
+from engine.account import Account
+from engine.arrays import FloatArray, SessionArray
+from engine.backtest import run_policy, run_weights
+from engine.cerebro import run_cerebro
+from engine.costs import Costs
+from engine.panel import FIELDS, MarketPanel
+from engine.policy import Policy
+from engine.rebalancer import Schedule, Terms
+from engine.result import Result
+from engine.simulator import FillTiming
+from strategies.portfolio import PortfolioStrategy
+from strategies.weights_file import WeightsPolicy
+
+ENGINES = ("weights", "policy", "cerebro")
+"""The compiled loop over known weights, the kernel session by session, and backtrader."""
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def weekdays(n: int, first: str = "2024-01-01") -> SessionArray:
+    days: SessionArray = np.busday_offset(first, np.arange(n), roll="forward")
+    return days
+
+
+def panel_of(
+    close: FloatArray,
+    open_: FloatArray | None = None,
+    sessions: SessionArray | None = None,
+    symbols: tuple[str, ...] | None = None,
+    span: float = 1.0,
+) -> MarketPanel:
+    """Return the panel of (T, N) prices, NaN where missing; ``span`` >= 1 widens high and low."""
+    close = np.asarray(close, dtype=np.float64)
+    open_ = close if open_ is None else np.asarray(open_, dtype=np.float64)
+    n_rows, n = close.shape
+    return MarketPanel(
+        weekdays(n_rows) if sessions is None else sessions,
+        symbols or tuple(f"S{i}" for i in range(n)),
+        open_,
+        np.maximum(open_, close) * span,
+        np.minimum(open_, close) / span,
+        close,
+        np.where(np.isnan(close), np.nan, 1000.0),
+    )
+
+
+def market(symbols: str, *rows: str, sessions: SessionArray | None = None) -> MarketPanel:
+    """Return the panel of rows such as ``"10/11 -"``: open/close a symbol, ``-`` where the bar is missing."""
+    cells = [[(math.nan, math.nan) if cell == "-" else _pair(cell) for cell in row.split()] for row in rows]
+    bars = np.array(cells)
+    return panel_of(bars[:, :, 1], bars[:, :, 0], sessions, tuple(symbols.split()))
+
+
+def _pair(cell: str) -> tuple[float, float]:
+    open_, _, close = cell.partition("/")
+    return float(open_), float(close or open_)
+
+
+def targets(*rows: str, n: int | None = None) -> FloatArray:
+    """Return weights of rows such as ``"0.5 keep"``; an empty row is no rebalance."""
+    n = n or max(len(row.split()) for row in rows)
+    values = [[math.nan if cell == "keep" else float(cell) for cell in row.split()] or [math.nan] * n for row in rows]
+    return np.array(values)
+
+
+def run_strategy(
+    engine: str,
+    policy: Policy,
+    panel: MarketPanel,
+    terms: Terms,
+    first: int = 0,
+    last: int | None = None,
+    schedule: Schedule = Schedule.DAILY,
+) -> Result:
+    """Run a policy in the engine ``policy`` or ``cerebro``."""
+    last = len(panel) - 1 if last is None else last
+    if engine == "policy":
+        return run_policy(policy, panel, first, last, terms, schedule)
+    assert engine == "cerebro"
+    feed = clock_feed(panel, first, last)
+    broker = SimulatedBroker(Account(panel, first, last, terms), feed)
+    run_cerebro(PortfolioStrategy, {"policy": policy, "terms": terms, "schedule": schedule}, feed, broker)
+    return broker.result()
+
+
+def run_targets(
+    engine: str, weights: FloatArray, panel: MarketPanel, terms: Terms, first: int = 0, last: int | None = None
+) -> Result:
+    """Run known target weights in any of `ENGINES`."""
+    if engine == "weights":
+        return run_weights(weights, panel, first, len(panel) - 1 if last is None else last, terms)
+    return run_strategy(engine, WeightsPolicy(panel.sessions, weights), panel, terms, first, last)
+
+
+def assert_same_run(one: Result, other: Result) -> None:
+    """Compare everything that a run records, bit for bit."""
+    assert np.array_equal(one.trades.fills, other.trades.fills)
+    assert np.array_equal(one.sessions, other.sessions)
+    for name in ("equity", "cash", "traded", "target_weight", "executed_weight", "final_quantity", "final_mark"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    for name in ("decided", "outcome", "agent_weights"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    assert one.remarks() == other.remarks()
+
+
+def random_panel(seed: int, n_rows: int, n: int, holes: float = 0.1, cents: bool = True) -> MarketPanel:
+    """Return random walks with gaps of up to 40 % overnight, missing bars, late starts and delistings."""
+    rng = np.random.default_rng(seed)
+    shape = (n_rows, n)
+    gap = np.where(rng.random(shape) < 0.15, rng.uniform(-0.4, 0.4, shape), rng.normal(0, 0.01, shape))
+    day = rng.normal(0.0005, 0.02, shape)
+    close = rng.uniform(5, 300, n) * np.exp(np.cumsum(np.log1p(gap) + day, axis=0))
+    open_ = close / np.exp(day)
+    if cents:
+        close, open_ = np.maximum(close.round(2), 0.01), np.maximum(open_.round(2), 0.01)
+    missing = rng.random(shape) < holes
+    if holes:
+        row = np.arange(n_rows)[:, None]
+        missing |= row < np.where(rng.random(n) < 0.25, rng.integers(0, n_rows, n), 0)
+        missing |= row >= np.where(rng.random(n) < 0.25, rng.integers(1, n_rows + 1, n), n_rows)
+    return panel_of(np.where(missing, np.nan, close), np.where(missing, np.nan, open_), span=1.01)
+
+
+def random_weights(seed: int, n_rows: int, n: int, full: bool, keeps: float, idle: float) -> FloatArray:
+    """Return random targets: summing to 1 when ``full``, with NaN entries (``keeps``) and idle rows (``idle``)."""
+    rng = np.random.default_rng(seed)
+    weights = rng.dirichlet(np.full(n, 0.5), n_rows)
+    weights[rng.random(n_rows) < 0.2] = 1.0 / n
+    if not full:
+        weights *= rng.uniform(0, 1, (n_rows, 1))
+        weights[rng.random((n_rows, n)) < 0.1] = 0.0
+    weights[rng.random((n_rows, n)) < keeps] = np.nan
+    weights[rng.random(n_rows) < idle] = np.nan
+    return weights
+
+
+@dataclass(frozen=True)
+class Case:
+    """A random market, the targets traded on it, and the terms."""
+
+    panel: MarketPanel
+    weights: FloatArray
+    terms: Terms
+
+
+@st.composite
+def cases(draw: Any, full: bool | None = None, fractional: bool | None = None) -> Case:
+    """Draw a case; ``full`` demands weights that sum to 1, None leaves it open."""
+    n_rows, n, seed = draw(st.integers(2, 24)), draw(st.integers(1, 5)), draw(SEEDS)
+    holes = draw(st.sampled_from([0.0, 0.1, 0.4]))
+    panel = random_panel(seed, n_rows, n, holes, cents=draw(st.booleans()))
+    keeps, idle = draw(st.sampled_from([0.0, 0.2])), draw(st.sampled_from([0.0, 0.3]))
+    weights = random_weights(seed + 1, n_rows, n, draw(st.booleans()) if full is None else full, keeps, idle)
+    bps = st.one_of(st.just(0.0), st.floats(0.01, 100))
+    terms = Terms(
+        cash=draw(st.sampled_from([1_000.0, 1_000_000.0, 123_456.78])),
+        costs=Costs(draw(bps), draw(bps)),
+        timing=draw(st.sampled_from(FillTiming)),
+        fractional=draw(st.booleans()) if fractional is None else fractional,
+    )
+    return Case(panel, weights, terms)
+
+
+def changed_after(panel: MarketPanel, row: int, how: str, seed: int) -> MarketPanel:
+    """Return the panel with every bar after ``row`` made another: multiplied, shuffled, thinned or cut."""
+    if how == "cut":
+        return panel.rows(0, row + 1)
+    rng = np.random.default_rng(seed)
+    bars = {name: getattr(panel, name).copy() for name in FIELDS}
+    n_later = len(panel) - row - 1
+    factor = np.exp(rng.normal(0, 0.5, (n_later, panel.n_symbols)))
+    order = rng.permutation(n_later) + row + 1
+    gone = rng.random((n_later, panel.n_symbols)) < 0.5
+    for name, values in bars.items():
+        if how == "multiply" and name != "volume":
+            values[row + 1 :] *= factor
+        elif how == "shuffle":
+            values[row + 1 :] = values[order]
+        elif how == "thin":
+            values[row + 1 :][gone] = np.nan
+    return MarketPanel(panel.sessions, panel.symbols, **bars)
+
+
+CHANGES = ("multiply", "shuffle", "thin", "cut")

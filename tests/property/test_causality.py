@@ -1,0 +1,247 @@
+"""Changing the future must leave the past as it was, bit for bit; a policy that peeks must be caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from panels import CHANGES, ENGINES, SEEDS, changed_after, random_panel, random_weights, run_strategy, run_targets
+
+from agents.encoding import Encoder
+from agents.ensemble import Ensemble
+from agents.policy import EnsemblePolicy
+from agents.settings import Settings
+from engine.costs import Costs
+from engine.indicators import MARS_FEATURES
+from engine.limits import MODEL_LIMITS
+from engine.metrics import RiskTracker
+from engine.observation import Observation, feature_table
+from engine.panel import MarketPanel
+from engine.policy import Decision, Policy, StatelessPolicy
+from engine.rebalancer import Schedule, Terms
+from engine.result import Result
+from engine.risk import RISK_WINDOW, risk_score, trailing_returns
+from engine.simulator import FillTiming
+from strategies.baselines import BuyAndHold, EqualWeight
+from strategies.weights_file import WeightsPolicy
+
+MakePolicy = Callable[[MarketPanel], Policy]
+HOW = st.sampled_from(CHANGES)
+TIMINGS = st.sampled_from(FillTiming)
+
+SETTINGS = Settings(hidden=(16, 8), controller_hidden=(8,), lookback_bars=48)
+TRAINING = (44, 59)
+
+
+@dataclass
+class Cheat(StatelessPolicy):
+    """Buys whatever closes highest tomorrow, which it reads from the panel behind the observation's back."""
+
+    panel: MarketPanel
+
+    def decide(self, observation: Observation) -> Decision | None:
+        row = int(np.searchsorted(self.panel.sessions, observation.session))
+        ahead = self.panel.close[min(row + 1, len(self.panel) - 1)] / self.panel.close[row]
+        weights = np.zeros(self.panel.n_symbols)
+        weights[np.argmax(np.nan_to_num(ahead))] = 1.0
+        return Decision(weights)
+
+
+class Momentum(StatelessPolicy):
+    """Reads prices through the observation's window, as a user's policy would."""
+
+    lookback_bars = 5
+
+    def decide(self, observation: Observation) -> Decision | None:
+        close = observation.window("close", 5)
+        score = np.where(observation.tradable, np.nan_to_num(close[-1] / close[0]), 0.0)
+        return Decision(score / score.sum()) if score.sum() > 0 else None
+
+
+def random_targets(panel: MarketPanel) -> Policy:
+    sessions = np.arange("2024-01-01", "2025-01-01", dtype="datetime64[D]")
+    return WeightsPolicy(sessions, random_weights(7, len(sessions), panel.n_symbols, False, 0.1, 0.2))
+
+
+def ensemble(panel: MarketPanel) -> EnsemblePolicy:
+    """An ensemble with random weights and an encoder fitted to the training window of the same panel."""
+    table = feature_table(panel, SETTINGS.features, SETTINGS.lookback_bars, *TRAINING)
+    encoder = Encoder.fit(table)
+    return EnsemblePolicy(Ensemble(SETTINGS, encoder.size, panel.n_symbols, seed=3), encoder, SETTINGS)
+
+
+BASELINES: dict[str, MakePolicy] = {
+    "equal_weight": lambda _: EqualWeight(),
+    "buy_and_hold": lambda _: BuyAndHold(),
+    "weights": random_targets,
+    "momentum": lambda _: Momentum(),
+}
+
+
+def assert_same_past(before: Result, after: Result, t: int) -> None:
+    """Compare all that is known when session ``t`` has closed."""
+    upto = slice(0, t + 1)
+    for name in ("equity", "cash", "traded", "decided", "target_weight", "agent_weights"):
+        np.testing.assert_array_equal(getattr(before, name)[upto], getattr(after, name)[upto], err_msg=name)
+    # What became of the decision at t shows in the session after.
+    for name in ("executed_weight", "outcome"):
+        np.testing.assert_array_equal(getattr(before, name)[:t], getattr(after, name)[:t], err_msg=name)
+    last_row = t - 1 if before.terms.timing is FillTiming.SAME_CLOSE else t
+    past = [result.trades.fills[result.trades.fills["row"] <= last_row] for result in (before, after)]
+    assert np.array_equal(*past)
+
+
+def check_future(
+    make_policy: MakePolicy, engine: str, panel: MarketPanel, first: int, row: int, how: str, terms: Terms, seed: int
+) -> None:
+    """Run twice, the second time with other bars after ``row``, and compare the past."""
+    other = changed_after(panel, row, how, seed)
+    before = run_strategy(engine, make_policy(panel), panel, terms, first)
+    after = run_strategy(engine, make_policy(other), other, terms, first)
+    assert_same_past(before, after, row - first)
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize("name", BASELINES)
+@settings(max_examples=25)
+@given(seed=SEEDS, data=st.data(), how=HOW, timing=TIMINGS)
+def test_a_baseline_cannot_see_the_future(
+    name: str, engine: str, seed: int, data: st.DataObject, how: str, timing: FillTiming
+) -> None:
+    panel = random_panel(seed, 20, 3)
+    row = data.draw(st.integers(0, 18))
+    first = data.draw(st.integers(0, row))
+    check_future(BASELINES[name], engine, panel, first, row, how, Terms(timing=timing, costs=Costs(10, 5)), seed)
+
+
+@settings(max_examples=25)
+@given(seed=SEEDS, row=st.integers(0, 18), how=HOW, timing=TIMINGS)
+def test_known_weights_in_the_compiled_loop_cannot_see_the_future(
+    seed: int, row: int, how: str, timing: FillTiming
+) -> None:
+    panel = random_panel(seed, 20, 3)
+    weights = random_weights(seed, 20, 3, True, 0.1, 0.1)
+    other = changed_after(panel, row, how, seed)
+    terms = Terms(timing=timing, costs=Costs(10, 5))
+    before = run_targets("weights", weights, panel, terms)
+    after = run_targets("weights", weights[: len(other)], other, terms)
+    assert_same_past(before, after, row)
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+@settings(max_examples=8)
+@given(seed=SEEDS, row=st.integers(60, 71), how=HOW, timing=TIMINGS)
+def test_an_ensemble_and_its_encoder_cannot_see_the_future(
+    engine: str, seed: int, row: int, how: str, timing: FillTiming
+) -> None:
+    panel = random_panel(seed, 73, 3, holes=0.02)
+    terms = Terms(timing=timing, limits=MODEL_LIMITS)
+    check_future(ensemble, engine, panel, 60, row, how, terms, seed)
+
+
+def test_an_ensemble_does_trade_in_these_checks() -> None:
+    panel = random_panel(1, 73, 3, holes=0.0)
+    result = run_strategy("policy", ensemble(panel), panel, Terms(limits=MODEL_LIMITS), 60)
+    assert len(result.trades) > 10
+    assert result.agent_weights.shape == (13, 10)
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize("how", ["multiply", "shuffle", "cut"])
+def test_the_check_catches_a_policy_that_peeks(engine: str, how: str) -> None:
+    panel = random_panel(5, 20, 3, holes=0.0)
+
+    def check_every_row() -> None:
+        for row in range(5, 15):
+            check_future(Cheat, engine, panel, 0, row, how, Terms(), seed=2)
+
+    with pytest.raises(AssertionError, match="target_weight"):
+        check_every_row()
+
+
+def test_the_check_catches_an_encoder_fitted_to_the_test_window() -> None:
+    def peeking(panel: MarketPanel) -> Policy:
+        table = feature_table(panel, SETTINGS.features, SETTINGS.lookback_bars, 44, len(panel) - 1)
+        encoder = Encoder.fit(table)
+        return EnsemblePolicy(Ensemble(SETTINGS, encoder.size, panel.n_symbols, seed=3), encoder, SETTINGS)
+
+    panel = random_panel(5, 73, 3, holes=0.0)
+    with pytest.raises(AssertionError):
+        check_future(peeking, "policy", panel, 60, 66, "multiply", Terms(limits=MODEL_LIMITS), seed=2)
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize("schedule", [Schedule.WEEKLY, Schedule.MONTHLY])
+def test_a_schedule_does_not_look_ahead_for_the_last_session_of_a_period(engine: str, schedule: Schedule) -> None:
+    panel = random_panel(9, 30, 3)
+    for row in range(29):
+        other = changed_after(panel, row, "cut", 0)
+        runs = [run_strategy(engine, EqualWeight(), p, Terms(), schedule=schedule) for p in (panel, other)]
+        assert_same_past(*runs, row)
+
+
+@settings(max_examples=15)
+@given(seed=SEEDS, row=st.integers(40, 68), how=HOW)
+def test_features_and_the_fitted_encoder_do_not_depend_on_later_bars(seed: int, row: int, how: str) -> None:
+    panel = random_panel(seed, 70, 3, holes=0.05)
+    tables = [feature_table(p, MARS_FEATURES, 48, 40, row) for p in (panel, changed_after(panel, row, how, seed))]
+    np.testing.assert_array_equal(tables[0].values, tables[1].values)
+    one, other = (Encoder.fit(table) for table in tables)
+    np.testing.assert_array_equal(one.mean, other.mean)
+    np.testing.assert_array_equal(one.std, other.std)
+
+
+@settings(max_examples=15)
+@given(seed=SEEDS, row=st.integers(48, 69), lookback=st.integers(40, 48), holes=st.sampled_from([0.0, 0.05]))
+def test_a_history_of_exactly_the_look_back_gives_the_features_of_a_longer_one(
+    seed: int, row: int, lookback: int, holes: float
+) -> None:
+    panel = random_panel(seed, 70, 3, holes)
+    long = feature_table(panel, MARS_FEATURES, lookback, row, row)
+    short = feature_table(panel.rows(row + 1 - lookback, row + 1), MARS_FEATURES, lookback, lookback - 1, lookback - 1)
+    np.testing.assert_array_equal(long.values, short.values)
+    if not holes:
+        assert not np.isnan(long.values).any()
+
+
+@given(seed=SEEDS, row=st.integers(0, 38), how=HOW)
+def test_the_risk_score_and_the_past_returns_do_not_depend_on_later_bars(seed: int, row: int, how: str) -> None:
+    panel = random_panel(seed, 40, 3)
+    weights = random_weights(seed, 1, 3, True, 0.2, 0.0)[0]
+    past = [trailing_returns(p)[: row + 1] for p in (panel, changed_after(panel, row, how, seed))]
+    np.testing.assert_array_equal(past[0], past[1])
+    assert risk_score(weights, past[0][-RISK_WINDOW:]) == risk_score(weights, past[1][-RISK_WINDOW:])
+
+
+@given(past=st.lists(st.floats(1, 1e6), min_size=1, max_size=40), future=st.lists(st.floats(1, 1e6), max_size=10))
+def test_the_risk_of_a_portfolio_is_what_it_was_before_more_sessions_came(
+    past: list[float], future: list[float]
+) -> None:
+    short, long = RiskTracker(), RiskTracker()
+    at_the_time = [short.update(equity) for equity in past]
+    with_future = [long.update(equity) for equity in [*past, *future]]
+    np.testing.assert_array_equal([r.drawdown for r in at_the_time], [r.drawdown for r in with_future[: len(past)]])
+    np.testing.assert_array_equal(
+        [r.volatility_30 for r in at_the_time], [r.volatility_30 for r in with_future[: len(past)]]
+    )
+
+
+def test_an_observation_shows_no_bar_after_its_session() -> None:
+    panel = random_panel(3, 10, 2, holes=0.0)
+    seen: list[Observation] = []
+
+    class Watch(StatelessPolicy):
+        def decide(self, observation: Observation) -> Decision | None:
+            seen.append(observation)
+            return None
+
+    run_strategy("policy", Watch(), panel, Terms())
+    for row, observation in enumerate(seen):
+        assert observation.session == panel.sessions[row]
+        for name in ("open", "close", "volume"):
+            np.testing.assert_array_equal(observation.window(name, 100), getattr(panel, name)[: row + 1])
+        assert observation.window("close", 3).shape == (min(3, row + 1), 2)
