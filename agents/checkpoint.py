@@ -112,7 +112,7 @@ def load_model(path: Path) -> Model:
         encoder = Encoder(tensors.pop("encoder.mean").numpy(), tensors.pop("encoder.std").numpy())
         ensemble = Ensemble(settings, encoder.size, len(manifest["symbols"]), int(manifest["seed"]))
         ensemble.load_state_dict({name.removeprefix("ensemble."): tensor for name, tensor in tensors.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, ConfigError, SafetensorError) as error:
         raise CheckpointError(f"{path} does not fit together: {error}; train again") from error
     return Model(path, manifest, digest, settings, ensemble, encoder)
 
@@ -178,9 +178,19 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
             f"{path / MANIFEST} has format_version {manifest.get('format_version')}, this program reads "
             f"{FORMAT_VERSION}: train again or use the version that wrote it"
         )
-    if not isinstance(manifest.get("files"), dict) or WEIGHTS not in manifest["files"]:
-        raise CheckpointError(f"{path / MANIFEST} is damaged: it does not list {WEIGHTS}")
+    _check_files(path / MANIFEST, manifest.get("files"))
     return manifest, hashlib.sha256(data).hexdigest()
+
+
+def _check_files(manifest: Path, files: object) -> None:
+    if not isinstance(files, dict) or WEIGHTS not in files:
+        raise CheckpointError(f"{manifest} is damaged: it does not list {WEIGHTS}")
+    for name, digest in files.items():
+        # A name is part of a path: no other than these is ever opened.
+        if name not in (WEIGHTS, HISTORY):
+            raise CheckpointError(f"{manifest} is damaged: it lists {name!r}, which is no file of a model")
+        if not isinstance(digest, str):
+            raise CheckpointError(f"{manifest} is damaged: the sha256 of {name} is {digest!r}")
 
 
 def _read(path: Path) -> bytes:

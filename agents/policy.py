@@ -12,6 +12,7 @@ from agents.encoding import Encoder
 from agents.ensemble import Ensemble
 from agents.settings import Settings
 from engine.environment import action_weights, ready_symbols
+from engine.errors import PolicyError
 from engine.observation import Observation
 from engine.policy import Decision
 
@@ -38,6 +39,8 @@ class EnsemblePolicy:
             return None
         action = self.act(torch.from_numpy(self._encoder(observation))[None])
         assert self._weights is not None
+        if not np.isfinite(action).all():
+            raise PolicyError(f"the ensemble's action of {observation.session} is not finite: its weights are unusable")
         weights = action_weights(observation, action.astype(np.float64), self._settings.step_size)
         return Decision(weights, dict(zip(self._settings.agent_names, self._weights, strict=True)))
 

@@ -99,7 +99,9 @@ def load_state(
         _restore_optimisers(learner, tensors)
         replay.restore(tensors)
     except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path} does not fit this training: {error}; train again without --resume") from error
+        raise CheckpointError(
+            f"{path} does not fit this training: {error}; remove {path.parent} and train again"
+        ) from error
     random.bit_generator.state = document["random"]
     state.episode = document["episode"]
     state.best_score = document["best_score"]
@@ -121,8 +123,12 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = safetensors.torch.load(data)
         length = int.from_bytes(data[:8], "little")
         document = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
-    except (KeyError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is not a training state: {error}; train again without --resume") from error
+        if not isinstance(document["identity"], dict):
+            raise ValueError(f"its identity is {document['identity']!r}")
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is not a training state: {error}; remove {path.parent} and train again without --resume"
+        ) from error
     return tensors, document
 
 
@@ -140,8 +146,8 @@ def check_identity(out: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> 
         if old == new:
             continue
         if isinstance(new, dict) and isinstance(old, dict):
-            part = next(k for k in new if old.get(k) != new[k])
-            old, new, name = old.get(part), new[part], f"{key}.{part}"
+            part = next(k for k in {**new, **old} if k not in old or k not in new or old[k] != new[k])
+            old, new, name = old.get(part), new.get(part), f"{key}.{part}"
         raise CheckpointError(
             f"{out} was started with {name} = {old}, this command says {new}: resume with the same arguments, "
             "or train into another --out"
@@ -178,5 +184,18 @@ def _restore_optimisers(learner: Learner, tensors: dict[str, Tensor]) -> None:
             if full.startswith(prefix):
                 index, key = full.removeprefix(prefix).split(".")
                 entries.setdefault(int(index), {})[key] = torch.clone(tensor)
+        _check_moments(name, optimiser, entries)
         document["state"] = entries
         optimiser.load_state_dict(document)
+
+
+def _check_moments(name: str, optimiser: torch.optim.Adam, entries: dict[int, dict[str, Tensor]]) -> None:
+    # The fused step trusts these shapes and reads beyond the end of a tensor that is too short.
+    parameters = optimiser.param_groups[0]["params"]
+    if entries and set(entries) != set(range(len(parameters))):
+        raise ValueError(f"the optimiser of the {name} has moments of {len(entries)} of {len(parameters)} parameters")
+    for index, entry in entries.items():
+        shapes = {key: tuple(tensor.shape) for key, tensor in entry.items()}
+        shape = tuple(parameters[index].shape)
+        if shapes != {"step": (), "exp_avg": shape, "exp_avg_sq": shape}:
+            raise ValueError(f"moments {index} of the optimiser of the {name} have shapes {shapes}")

@@ -97,6 +97,8 @@ class Settings:
         ConfigError
             When a key is unknown or missing.
         """
+        if not isinstance(values, dict):
+            raise ConfigError(f"settings must be a table of keys and values, was {values!r}")
         try:
             return cls(**_tuples(values))
         except TypeError as error:

@@ -31,16 +31,8 @@ from engine.backtest import run_policy
 from engine.environment import PortfolioEnv, Reward
 from engine.errors import CheckpointError, ConfigError
 from engine.observation import feature_table
-from engine.panel import MarketPanel
+from engine.panel import MarketPanel, Window
 from engine.rebalancer import Terms
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Rows of a panel, both ends included."""
-
-    first: int
-    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +117,11 @@ class Trainer:
                 f"the validation window begins on {panel.sessions[validation.first]}, inside the training window "
                 f"that ends on {panel.sessions[train.last]}: begin it later"
             )
+        if validation.last <= validation.first:
+            raise ConfigError(
+                f"the validation window has only the session {panel.sessions[validation.first]}, and a score needs at "
+                "least two: choose a longer --validation"
+            )
         self._panel, self._train, self._validation = panel, train, validation
         self._settings, self._terms, self._seed, self._out = settings, terms, seed, out
         table = feature_table(panel, settings.features, settings.lookback_bars, train.first, train.last)
@@ -146,11 +143,12 @@ class Trainer:
         self._replay = Replay(settings.replay_size, table, self._encoder)
         self._random = np.random.default_rng(seed)
         self._state = TrainingState()
+        self._episodes_saved = 0
 
     @property
     def episodes_done(self) -> int:
         """Episodes finished, whose state is on disk."""
-        return len(self._state.history)
+        return self._episodes_saved
 
     @property
     def ensemble(self) -> Ensemble:
@@ -174,6 +172,7 @@ class Trainer:
             return self._finished_model()
         if resume and has_state(self._out):
             load_state(self._out, self._identity(), self._learner, self._replay, self._random, self._state)
+            self._episodes_saved = self._state.episode
         else:
             self._save()
         while not self._finished():
@@ -191,7 +190,9 @@ class Trainer:
 
     def _finished(self) -> bool:
         state, settings = self._state, self._settings
-        return state.episode >= settings.episodes or state.episode - state.best_episode >= settings.patience
+        # Without a validated ensemble there is none to keep, however short the patience.
+        impatient = state.best_tensors is not None and state.episode - state.best_episode >= settings.patience
+        return state.episode >= settings.episodes or impatient
 
     def _one_episode(self, reporter: Reporter) -> EpisodeReport:
         settings, state = self._settings, self._state
@@ -233,6 +234,11 @@ class Trainer:
             reporter.step(state.episode, done, total, last)
             if terminated:
                 break
+        if not np.isfinite(losses).all():
+            raise ConfigError(
+                f"training diverged in episode {state.episode}: the losses of actor, critic and safety critic sum to "
+                f"{losses.tolist()}; lower the learning rates, or look for absurd prices in the data"
+            )
         means = Losses(*(losses / updates if updates else np.full(3, math.nan)).tolist())
         return env.account.equity / self._terms.cash, rewards / done, means
 
@@ -279,6 +285,7 @@ class Trainer:
 
     def _save(self) -> None:
         save_state(self._out, self._identity(), self._learner, self._replay, self._random, self._state)
+        self._episodes_saved = self._state.episode
 
     def _write_model(self) -> None:
         state = self._state
@@ -320,7 +327,9 @@ def check_model_folder(out: Path, resume: bool) -> None:
         return
     if not out.is_dir():
         raise CheckpointError(f"{out} is a file, and a model is a folder: choose another --out")
-    strange = sorted({path.name for path in out.iterdir()} - {MANIFEST, WEIGHTS, HISTORY, LOOKS, FOLDER})
+    # A process killed while it writes leaves a file with the suffix .new; the next write replaces it.
+    known = {MANIFEST, WEIGHTS, HISTORY, LOOKS, FOLDER}
+    strange = sorted(path.name for path in out.iterdir() if path.name.removesuffix(".new") not in known)
     if strange:
         raise CheckpointError(f"{out} holds {strange[0]!r}, which is no part of a model: choose another --out")
     if has_state(out) and not resume:

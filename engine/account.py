@@ -9,7 +9,7 @@ from engine.errors import InputError, PolicyError
 from engine.panel import MarketPanel
 from engine.rebalancer import Basket, Terms, check_weights
 from engine.result import Result
-from engine.simulator import FILL, Bars, Book, Records, settle, simulate
+from engine.simulator import FILL, Bars, Book, Records, decided_rows, settle, simulate
 from engine.tradelog import TradeLog
 
 _CHUNK_FILLS = 1 << 18
@@ -50,7 +50,7 @@ class Account:
         self._decided = np.zeros(n_rows, dtype=np.bool_)
         self._agent_names: tuple[str, ...] = ()
         self._agent_weights: list[tuple[int, list[float]]] = []
-        self._fills = np.zeros(max(2 * n, min(n_rows * n, _CHUNK_FILLS)), dtype=FILL)
+        self._fills = np.empty(max(2 * n, min(n_rows * n, _CHUNK_FILLS)), dtype=FILL)
         self._n_fills = 0
         self._full_chunks: list[np.ndarray[tuple[int], np.dtype[np.void]]] = []
         self._equity = float(terms.cash)
@@ -86,8 +86,7 @@ class Account:
         if not self.first <= row <= self.last:  # the compiled code would write outside its arrays
             raise InputError(f"row must be from {self.first} to {self.last}, was {row}")
         if len(self._fills) - self._n_fills < self.panel.n_symbols:
-            self._full_chunks.append(self._fills[: self._n_fills].copy())
-            self._n_fills = 0
+            self._keep_fills()
         t = row - self.first
         self._n_fills = settle(t, self._bars, self._book, self._records, self._rules, self._fills, self._n_fills)
         self._equity = float(self._records.equity[t])
@@ -119,8 +118,10 @@ class Account:
         if weights.shape != self.panel.close.shape:
             raise PolicyError(f"weights must have the panel's shape {self.panel.close.shape}, had {weights.shape}")
         part = np.ascontiguousarray(weights[self.first : self.last + 1], dtype=np.float64)
-        self._check(part)
-        self._decided[:] = ~np.isnan(part).all(axis=1)
+        limited = self.terms.limits is not None
+        suspect = decided_rows(part, limited, self._decided)
+        if suspect >= 0:
+            check_weights(part[suspect], self.panel.sessions[self.first + suspect], limited)
         n_rows, n = part.shape
         step = max(1, len(self._fills) // n)
         for start in range(0, n_rows, step):
@@ -136,21 +137,19 @@ class Account:
                 self._rules,
                 self._fills,
             )
-            self._full_chunks.append(self._fills[: self._n_fills].copy())
-            self._n_fills = 0
+            self._keep_fills()
         self._equity = float(self._records.equity[-1])
 
-    def _check(self, weights: FloatArray) -> None:
-        limited = self.terms.limits is not None
-        suspect = np.isinf(weights).any(axis=1)
-        if not limited:
-            suspect |= (weights < 0).any(axis=1) | (np.nansum(weights, axis=1) > 1)
-        for t in np.flatnonzero(suspect):
-            check_weights(weights[t], self.panel.sessions[self.first + t], limited)
+    def _keep_fills(self) -> None:
+        # The filled buffer is kept as it is and a new one begun: fills are never copied here.
+        self._full_chunks.append(self._fills[: self._n_fills])
+        self._fills = np.empty(len(self._fills), dtype=FILL)
+        self._n_fills = 0
 
     def result(self) -> Result:
         """Return everything recorded so far."""
-        fills = np.concatenate([*self._full_chunks, self._fills[: self._n_fills]])
+        chunks = [chunk for chunk in (*self._full_chunks, self._fills[: self._n_fills]) if len(chunk)]
+        fills = chunks[0] if len(chunks) == 1 else np.concatenate([self._fills[:0], *chunks])
         sessions = self.panel.sessions[self.first : self.last + 1]
         agent_weights = np.full((len(sessions), len(self._agent_names)), np.nan)
         for t, row in self._agent_weights:

@@ -15,7 +15,7 @@ import numpy as np
 from engine.arrays import BoolArray, FloatArray
 from engine.compiled import compiled
 from engine.costs import CostRates, commission, executed_price
-from engine.limits import NO_BAR, SHRUNK, project_weights
+from engine.limits import NO_BAR, SHRUNK, WEIGHT_TOLERANCE, project_weights
 
 OutcomeArray = np.ndarray[tuple[int], np.dtype[np.int8]]
 FillArray = np.ndarray[tuple[int], np.dtype[np.void]]
@@ -292,6 +292,30 @@ def settle(t: int, bars: Bars, book: Book, records: Records, rules: Rules, fills
         traded += abs(fills[k].quantity) * fills[k].price
     records.traded[t] = traded
     return n
+
+
+@compiled
+def decided_rows(weights: FloatArray, limited: bool, decided: BoolArray) -> int:
+    """Mark the rows (T, N) that hold a decision in ``decided`` (T,), and return the first unlawful row, or -1.
+
+    A row of NaN alone holds none. Unlawful are infinities and, without limits, negative weights and a sum
+    above 1 by more than the tolerance.
+    """
+    unlawful = -1
+    for t in range(weights.shape[0]):
+        total = 0.0
+        known = 0
+        bad = False
+        for i in range(weights.shape[1]):
+            weight = weights[t, i]
+            if weight == weight:
+                known += 1
+                total += weight
+                bad = bad or np.isinf(weight) or (weight < 0.0 and not limited)
+        decided[t] = known > 0
+        if unlawful < 0 and (bad or (total > 1.0 + WEIGHT_TOLERANCE and not limited)):
+            unlawful = t
+    return unlawful
 
 
 @compiled

@@ -96,11 +96,11 @@ def test_an_empty_file_is_refused(kind: str, tmp_path: Path) -> None:
         ),
         ("bars.csv", GOOD_TEXT.replace(b",A,", b",\xc4,"), "cannot be read as CSV in UTF-8: "),
         ("bars.csv", GOOD_TEXT.decode().encode("utf-16"), "cannot be read as CSV in UTF-8: "),
-        ("bars.csv", gzip.compress(GOOD_TEXT), "cannot be read as CSV in UTF-8: "),
+        ("bars.csv", gzip.compress(GOOD_TEXT, mtime=0), "cannot be read as CSV in UTF-8: "),
         ("bars.csv.gz", GOOD_TEXT, "cannot be read as CSV in UTF-8, compressed with gzip: "),
         (
             "bars.csv.gz",
-            gzip.compress(GOOD_TEXT)[:-12],
+            gzip.compress(GOOD_TEXT, mtime=0)[:-12],
             "cannot be read as CSV in UTF-8, compressed with gzip: ",
         ),
         ("bars.parquet", GOOD_TEXT, "cannot be read as parquet: "),
