@@ -240,7 +240,7 @@ def load_benchmark(text: str | None, panel: MarketPanel, span: Window, cash: flo
             f"--benchmark {text}: its first bar is of {bars.sessions[0]}, after the run's start {sessions[0]}"
         )
     close = bars.close[rows, 0]
-    return np.asarray(cash * close / close[0])
+    return np.asarray(cash * (close / close[0]))
 
 
 def log_look(model: Model, result: Result, data_hash: str, clock: Clock | None = None) -> None:
