@@ -12,10 +12,10 @@ from data_feeds.table import Table, read_table
 from data_feeds.table_file import nearest_names
 from engine.arrays import FloatArray, IntArray, SessionArray
 from engine.errors import DataError
+from engine.limits import WEIGHT_TOLERANCE
 from engine.panel import FIELDS, MarketPanel
 
 PRICES = FIELDS[:4]
-WEIGHT_SUM_TOLERANCE = 1e-9
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ def _panel_columns(table: Table, names: tuple[str, ...], i: IntArray, panel: Mar
 def _check_sums(table: Table, weights: FloatArray, t: IntArray, panel: MarketPanel) -> None:
     sums = np.bincount(t, weights=weights, minlength=len(panel))
     table.refuse(
-        sums[t] > 1 + WEIGHT_SUM_TOLERANCE,
+        sums[t] > 1 + WEIGHT_TOLERANCE,
         lambda row: f"weights of {panel.sessions[t[row]]} must sum to at most 1, sum to {float(sums[t[row]])}",
         "lower the weights; what is left of 1 is cash",
     )

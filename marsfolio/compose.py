@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from engine.backtest import run_policy, run_weights
 from engine.cerebro import run_cerebro
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError, DataError
-from engine.limits import MODEL_LIMITS, Limits
+from engine.limits import Limits
 from engine.panel import MarketPanel, Window
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
@@ -151,12 +151,19 @@ def window(panel: MarketPanel, start: str | None, end: str | None, name: str) ->
     return panel.window(begin, stop)
 
 
-def limits_for(cap: float | None, cash_buffer: float | None, default: Limits | None) -> Limits | None:
-    """Return the limits of two flags; what is not given comes from the default."""
+def with_limits(terms: Terms, cap: float | None, cash_buffer: float | None, default: Limits | None) -> Terms:
+    """Return the terms with the limits of two flags; what is not given comes from the default."""
     if cap is None and cash_buffer is None:
-        return default
+        return replace(terms, limits=default)
     base = default or Limits()
-    return Limits(base.cap if cap is None else cap, base.cash_buffer if cash_buffer is None else cash_buffer)
+    limits = Limits(base.cap if cap is None else cap, base.cash_buffer if cash_buffer is None else cash_buffer)
+    return replace(terms, limits=limits)
+
+
+def provenance_of(panel: MarketPanel, model: Model | None = None) -> dict[str, Any]:
+    """Return what a run's config.toml says of its data and its model."""
+    of_model = {} if model is None else {"seed": model.manifest["seed"], "model_hash": model.hash}
+    return {"data_hash": panel.content_hash, **of_model}
 
 
 def plan_model(model: Model, panel: MarketPanel, terms: Terms, span: Window, trained: bool = True) -> Plan:
@@ -201,12 +208,6 @@ def market_of_model(path: Path, data: Path | None) -> tuple[Model, Market]:
     model = load_model(path)
     market = load_market(data, model.symbols)
     return model, Market(market.panel.select(model.symbols), market.notes)
-
-
-def model_terms(cap: float | None, cash_buffer: float | None, terms: Terms) -> Terms:
-    """Return the terms with the limits of a model."""
-    limits = limits_for(cap, cash_buffer, MODEL_LIMITS)
-    return Terms(terms.cash, terms.costs, limits, terms.timing, terms.fractional)
 
 
 def load_benchmark(text: str | None, panel: MarketPanel, span: Window, cash: float) -> FloatArray | None:

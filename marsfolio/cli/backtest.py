@@ -21,11 +21,13 @@ from marsfolio.cli.options import (
     Rebalance,
     SlippageBps,
     Symbols,
+    terms_of,
 )
 from marsfolio.config import ConfigOption, resolved
 
 if TYPE_CHECKING:
     from agents.checkpoint import Model
+    from engine.panel import Window
     from engine.rebalancer import Terms
     from marsfolio.compose import Market, Plan
 
@@ -62,43 +64,72 @@ def backtest(
     benchmark: Annotated[str | None, typer.Option(help="Bars of a benchmark: FILE, or FILE:SYMBOL.")] = None,
 ) -> None:
     """Run a model or a strategy over past bars with costs, and write a run folder."""
-    from engine.costs import Costs
-    from engine.rebalancer import Schedule, Terms
-    from engine.simulator import FillTiming
     from marsfolio.cli.results import print_metrics
-    from marsfolio.compose import load_benchmark, log_look, plan_model, plan_strategy, window
+    from marsfolio.compose import load_benchmark, log_look, provenance_of, window
     from marsfolio.runs import recording, write_run
 
+    _check_choice(model, untrained, strategy, weights, symbols)
+    terms = terms_of(cash, commission_bps, slippage_bps, fill, fractional)
+    with recording(out, KIND):
+        trained, market, terms = _market(model, data, symbols, terms, cap, cash_buffer)
+        span = window(market.panel, start, end, "--start/--end")
+        plan = _plan(trained, untrained, str(strategy), market, terms, span, rebalance, weights)
+        held = load_benchmark(benchmark, market.panel, span, cash)
+        result = plan.run(engine.value)
+        if trained is not None and not untrained:
+            log_look(trained, result, market.panel.content_hash)
+        remarks = _remarks(plan, market)
+        write_run(out, KIND, result, KIND, resolved(ctx), provenance_of(market.panel, trained), held, remarks)
+        print_metrics({strategy or "mars": result.metrics()}, f"Backtest written to {out}", remarks + result.remarks())
+
+
+def _check_choice(
+    model: Path | None, untrained: bool, strategy: str | None, weights: Path | None, symbols: str | None
+) -> None:
     if (model is None) == (strategy is None):
         raise ConfigError("give either --model FOLDER or --strategy NAME")
     if model is not None and (weights is not None or symbols is not None):
         raise ConfigError("--weights and --symbols go with --strategy; a model trades the symbols it was trained on")
     if model is None and untrained:
         raise ConfigError("--untrained goes with --model")
-    terms = Terms(cash, Costs(commission_bps, slippage_bps), None, FillTiming.parse(fill.value), fractional)
-    with recording(out, KIND):
-        trained, market, terms = _market(model, data, symbols, terms, cap, cash_buffer)
-        span = window(market.panel, start, end, "--start/--end")
-        if trained is not None:
-            plan = plan_model(trained, market.panel, terms, span, not untrained)
-        else:
-            plan = plan_strategy(str(strategy), market.panel, terms, span, Schedule(rebalance.value), weights)
-        held_up = load_benchmark(benchmark, market.panel, span, cash)
-        result = plan.run(engine.value)
-        panel = market.panel
-        provenance = {
-            "seed": trained.manifest["seed"] if trained else None,
-            "data_hash": panel.content_hash,
-            "model_hash": trained.hash if trained else None,
-        }
-        remarks = remarks_of(plan, market)
-        if trained is not None and not untrained:
-            log_look(trained, result, panel.content_hash)
-        write_run(out, KIND, result, "backtest", resolved(ctx), provenance, held_up, remarks)
-        print_metrics({strategy or "mars": result.metrics()}, f"Backtest written to {out}", remarks + result.remarks())
 
 
-def remarks_of(plan: Plan, market: Market) -> list[str]:
+def _market(
+    model: Path | None,
+    data: Path | None,
+    symbols: str | None,
+    terms: Terms,
+    cap: float | None,
+    cash_buffer: float | None,
+) -> tuple[Model | None, Market, Terms]:
+    from engine.limits import MODEL_LIMITS
+    from marsfolio.compose import load_market, market_of_model, parse_symbols, with_limits
+
+    if model is None:
+        return None, load_market(data, parse_symbols(symbols)), with_limits(terms, cap, cash_buffer, None)
+    trained, market = market_of_model(model, data)
+    return trained, market, with_limits(terms, cap, cash_buffer, MODEL_LIMITS)
+
+
+def _plan(
+    trained: Model | None,
+    untrained: bool,
+    strategy: str,
+    market: Market,
+    terms: Terms,
+    span: Window,
+    rebalance: Rebalance,
+    weights: Path | None,
+) -> Plan:
+    from engine.rebalancer import Schedule
+    from marsfolio.compose import plan_model, plan_strategy
+
+    if trained is not None:
+        return plan_model(trained, market.panel, terms, span, not untrained)
+    return plan_strategy(strategy, market.panel, terms, span, Schedule(rebalance.value), weights)
+
+
+def _remarks(plan: Plan, market: Market) -> list[str]:
     """Return what a reader of the run should know about its data and warm-up."""
     from marsfolio.runs import CLOSES_ONLY_REMARK
 
@@ -111,25 +142,3 @@ def remarks_of(plan: Plan, market: Market) -> list[str]:
             f"the first {missing} decisions see less history than in training"
         )
     return found
-
-
-def _market(
-    model: Path | None,
-    data: Path | None,
-    symbols: str | None,
-    terms: Terms,
-    cap: float | None,
-    cash_buffer: float | None,
-) -> tuple[Model | None, Market, Terms]:
-    from dataclasses import replace
-
-    from marsfolio.compose import limits_for, load_market, market_of_model, model_terms, parse_symbols
-
-    if model is None:
-        return (
-            None,
-            load_market(data, parse_symbols(symbols)),
-            replace(terms, limits=limits_for(cap, cash_buffer, None)),
-        )
-    trained, market = market_of_model(model, data)
-    return trained, market, model_terms(cap, cash_buffer, terms)

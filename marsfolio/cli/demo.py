@@ -12,7 +12,6 @@ from marsfolio.config import ConfigOption
 if TYPE_CHECKING:
     from agents.checkpoint import Model
     from engine.panel import MarketPanel, Window
-    from engine.rebalancer import Terms
     from engine.result import Result
     from marsfolio.compose import Plan
 
@@ -33,23 +32,25 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
 ) -> None:
     """Train small, backtest and compare with baselines on the bundled sample: 20 stocks, no network, no keys."""
-    from engine.rebalancer import Terms
     from marsfolio.cli.results import print_metrics
-    from marsfolio.compose import load_market, log_look, model_terms, window
+    from marsfolio.compose import load_market, log_look, provenance_of, window
     from marsfolio.runs import CLOSES_ONLY_REMARK, recording
 
     with recording(out, KIND, KEPT):
-        market = load_market(None)
-        panel, terms = market.panel, Terms()
+        panel = load_market(None).panel
         print(f"training 10 agents on {panel.n_symbols} stocks, {TRAIN}, validating on {VALIDATION}")
-        model = _trained(panel, model_terms(None, None, terms), episodes, seed, out / "model")
+        model = _trained(panel, episodes, seed, out / "model")
         span = window(panel, *TEST, "the demo's test window")
         # The run of MARS is written first: the baselines are folders inside it.
-        plans = _plans(model, panel, terms, span)
-        rows = {"MARS": _run(*plans.pop("MARS"), out, KIND, KEPT)}
+        of_model, of_panel = provenance_of(panel, model), provenance_of(panel)
+        plan, options = _of_model(model, panel, span, trained=True)
+        rows = {"MARS": _run(plan, options, of_model, out, KIND, KEPT)}
         log_look(model, rows["MARS"], panel.content_hash)
-        for name, (plan, provenance, options) in plans.items():
-            rows[name] = _run(plan, provenance, options, out / "baselines" / name.replace(" ", "_"), "backtest")
+        plan, options = _of_model(model, panel, span, trained=False)
+        rows["MARS untrained"] = _run(plan, options, of_model, out / "baselines" / "MARS_untrained")
+        for name in ("equal_weight", "buy_and_hold"):
+            plan, options = _of_strategy(name, panel, span)
+            rows[name.replace("_", " ")] = _run(plan, options, of_panel, out / "baselines" / name)
     remarks = [
         CLOSES_ONLY_REMARK,
         f"{episodes} training episodes show the machinery, not the method",
@@ -60,51 +61,50 @@ def demo(
     print_metrics(metrics, f"Test {TEST[0]} to {TEST[1]}, 10 basis points a trade", remarks)
 
 
-def _trained(panel: MarketPanel, terms: Terms, episodes: int, seed: int, out: Path) -> Model:
+def _trained(panel: MarketPanel, episodes: int, seed: int, out: Path) -> Model:
     from dataclasses import replace
 
     from agents.settings import SETTINGS
     from agents.training import Trainer
+    from engine.limits import MODEL_LIMITS
+    from engine.rebalancer import Terms
     from marsfolio.cli.train import run_training
     from marsfolio.compose import parse_window
 
     settings = replace(SETTINGS["published"], episodes=episodes, update_every=2, validation_every=1, controller_every=1)
     windows = (parse_window(panel, TRAIN, "train"), parse_window(panel, VALIDATION, "validation"))
-    return run_training(Trainer(panel, *windows, settings, terms, seed, out), episodes, out)
+    return run_training(Trainer(panel, *windows, settings, Terms(limits=MODEL_LIMITS), seed, out), episodes, out)
 
 
-def _plans(
-    model: Model, panel: MarketPanel, terms: Terms, span: Window
-) -> dict[str, tuple[Plan, dict[str, Any], dict[str, Any]]]:
-    """Return plan, provenance and options of `marsfolio backtest` for each run of the demo."""
-    from engine.rebalancer import Schedule
-    from marsfolio.compose import model_terms, plan_model, plan_strategy
+def _of_model(model: Model, panel: MarketPanel, span: Window, trained: bool) -> tuple[Plan, dict[str, Any]]:
+    """Return the plan of the model's test and the options of `marsfolio backtest` that say the same."""
+    from engine.limits import MODEL_LIMITS
+    from engine.rebalancer import Terms
+    from marsfolio.compose import plan_model
 
-    limited = model_terms(None, None, terms)
-    of_data: dict[str, Any] = {"data_hash": panel.content_hash}
-    of_model = {**of_data, "seed": model.manifest["seed"], "model_hash": model.hash}
-    options: dict[str, Any] = {"start": TEST[0], "end": TEST[1]}
-    with_model = {"model": str(model.path.resolve()), **options}
-    plans: dict[str, tuple[Plan, dict[str, Any], dict[str, Any]]] = {
-        "MARS": (plan_model(model, panel, limited, span), of_model, with_model),
-        "MARS untrained": (
-            plan_model(model, panel, limited, span, trained=False),
-            of_model,
-            {**with_model, "untrained": True},
-        ),
-    }
-    for name in ("equal_weight", "buy_and_hold"):
-        plan = plan_strategy(name, panel, terms, span, Schedule.DAILY, None)
-        plans[name.replace("_", " ")] = (plan, of_data, {"strategy": name, **options})
-    return plans
+    plan = plan_model(model, panel, Terms(limits=MODEL_LIMITS), span, trained)
+    return plan, {"model": str(model.path.resolve()), "untrained": not trained}
+
+
+def _of_strategy(name: str, panel: MarketPanel, span: Window) -> tuple[Plan, dict[str, Any]]:
+    """Return the plan of a baseline's test and the options of `marsfolio backtest` that say the same."""
+    from engine.rebalancer import Schedule, Terms
+    from marsfolio.compose import plan_strategy
+
+    return plan_strategy(name, panel, Terms(), span, Schedule.DAILY, None), {"strategy": name}
 
 
 def _run(
-    plan: Plan, provenance: dict[str, Any], options: dict[str, Any], out: Path, kind: str, keep: tuple[str, ...] = ()
+    plan: Plan,
+    options: dict[str, Any],
+    provenance: dict[str, Any],
+    out: Path,
+    kind: str = "backtest",
+    keep: tuple[str, ...] = (),
 ) -> Result:
     from marsfolio.runs import CLOSES_ONLY_REMARK, write_run
 
     result = plan.run()
-    options = {**options, "out": str(out.resolve())}
+    options = {**options, "start": TEST[0], "end": TEST[1], "out": str(out.resolve())}
     write_run(out, kind, result, "backtest", options, provenance, None, [CLOSES_ONLY_REMARK], keep)
     return result

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from engine.rebalancer import Terms
 
 
 class Fill(StrEnum):
@@ -43,3 +46,18 @@ Cap = Annotated[float | None, typer.Option(help="Largest weight of one symbol. 0
 CashBuffer = Annotated[
     float | None, typer.Option(help="Smallest weight of cash. 0.05 for models, none for strategies.")
 ]
+
+
+def terms_of(cash: float, commission_bps: float, slippage_bps: float, fill: Fill, fractional: bool) -> Terms:
+    """Return the terms of trading that these flags state, without limits.
+
+    Raises
+    ------
+    ConfigError
+        When a value is out of range.
+    """
+    from engine.costs import Costs
+    from engine.rebalancer import Terms
+    from engine.simulator import FillTiming
+
+    return Terms(cash, Costs(commission_bps, slippage_bps), None, FillTiming.parse(fill.value), fractional)

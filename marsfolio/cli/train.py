@@ -20,6 +20,7 @@ from marsfolio.cli.options import (
     Fractional,
     SlippageBps,
     Symbols,
+    terms_of,
 )
 from marsfolio.config import ConfigOption
 
@@ -57,12 +58,10 @@ def train(
     """Train the ten-agent ensemble on past bars and write a model folder."""
     from agents.settings import SETTINGS
     from agents.training import Trainer, check_model_folder, with_episodes
-    from engine.costs import Costs
-    from engine.rebalancer import Terms
-    from engine.simulator import FillTiming
-    from marsfolio.compose import load_market, model_terms, parse_symbols, parse_window
+    from engine.limits import MODEL_LIMITS
+    from marsfolio.compose import load_market, parse_symbols, parse_window, with_limits
 
-    terms = Terms(cash, Costs(commission_bps, slippage_bps), None, FillTiming.parse(fill.value), fractional)
+    terms = terms_of(cash, commission_bps, slippage_bps, fill, fractional)
     settings = with_episodes(SETTINGS[setting.value], episodes)
     check_model_folder(out, resume)
     market = load_market(data, parse_symbols(symbols))
@@ -73,7 +72,7 @@ def train(
         parse_window(market.panel, train, "--train"),
         parse_window(market.panel, validation, "--validation"),
         settings,
-        model_terms(cap, cash_buffer, terms),
+        with_limits(terms, cap, cash_buffer, MODEL_LIMITS),
         seed,
         out,
     )

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from toys import train_model
+
+from agents.checkpoint import Model
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -13,3 +16,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Return the model of an uninterrupted training with seed 0."""
+    return train_model(tmp_path_factory.mktemp("reference") / "model")

@@ -6,10 +6,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from toys import SMALL, TERMS, TRAIN, VALIDATION, make_panel, make_trainer, train_model, with_rows
+from toys import (
+    SMALL,
+    TERMS,
+    TRAIN,
+    VALIDATION,
+    make_panel,
+    make_trainer,
+    same_weights,
+    tensors_of,
+    train_model,
+    with_rows,
+)
 
 from agents import training
 from agents.checkpoint import HISTORY, MANIFEST, WEIGHTS, Model, load_model, model_tensors
@@ -28,7 +38,6 @@ from engine.backtest import run_policy
 from engine.costs import Costs
 from engine.errors import CheckpointError, ConfigError
 from engine.limits import Limits
-from engine.panel import MarketPanel
 from engine.rebalancer import Terms
 from engine.simulator import FillTiming
 
@@ -62,15 +71,6 @@ class Listener(Silence):
         self.reports.append(report)
 
 
-def tensors_of(model: Model) -> dict[str, torch.Tensor]:
-    return model_tensors(model.ensemble, model.encoder)
-
-
-def same_weights(first: Model, second: Model) -> bool:
-    a, b = tensors_of(first), tensors_of(second)
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 def interrupt(out: Path, reporter: Silence, **changes: Any) -> Trainer:
     trainer = make_trainer(out, **changes)
     with pytest.raises(KeyboardInterrupt):
@@ -80,12 +80,6 @@ def interrupt(out: Path, reporter: Silence, **changes: Any) -> Trainer:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """Return the model of an uninterrupted training with seed 0."""
-    return train_model(tmp_path_factory.mktemp("reference") / "model")
 
 
 def test_the_same_seed_gives_the_same_model_bit_by_bit(tmp_path: Path, reference: Model) -> None:
@@ -394,81 +388,6 @@ def test_the_checkpoint_score_weighs_return_clipped_sharpe_ratio_and_drawdown(
 ) -> None:
     metrics = {"total_return": 0.1, "sharpe_ratio": sharpe, "max_drawdown": 0.05}
     assert checkpoint_score(metrics) == pytest.approx(expected, abs=1e-12)  # another order of adding
-
-
-@pytest.mark.parametrize("first", [TRAIN.first, TRAIN.last])
-def test_a_validation_window_inside_the_training_window_is_refused(tmp_path: Path, first: int) -> None:
-    with pytest.raises(ConfigError, match=r"validation window begins on .* that ends on 2020-04-07: begin it later"):
-        make_trainer(tmp_path / "model", validation=Window(first, 84))
-
-
-def test_a_validation_window_before_the_training_window_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="begin it later"):
-        make_trainer(tmp_path / "model", train=Window(60, 85), validation=Window(40, 55))
-
-
-def test_a_validation_window_of_one_session_is_refused_before_any_training(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="validation window"):
-        make_trainer(tmp_path / "model", validation=Window(70, 70))
-    assert not (tmp_path / "model").exists()
-
-
-def test_a_validation_window_of_two_sessions_is_enough(tmp_path: Path) -> None:
-    model = train_model(tmp_path / "model", validation=Window(70, 71), episodes=1)
-    assert math.isfinite(model.manifest["best_score"])
-
-
-def test_a_training_window_without_room_for_one_batch_is_refused(tmp_path: Path) -> None:
-    make_trainer(tmp_path / "model", train=Window(50, 66))
-    with pytest.raises(ConfigError, match=r"the training window has 16 sessions .* more than 16"):
-        make_trainer(tmp_path / "model", train=Window(51, 66))
-
-
-def test_the_training_window_begins_where_the_features_do(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path / "model", train=Window(0, 69))
-    assert trainer._identity()["train"] == [str(day) for day in make_panel().sessions[[39, 69]]]
-    assert not np.isnan(trainer._env._features.values).any()
-    with pytest.raises(ConfigError, match="the training window has 1 sessions after the first 39 of the data"):
-        make_trainer(tmp_path / "model", train=Window(0, 39))
-    with pytest.raises(ConfigError, match="the training window has 0 sessions after the first 39 of the data"):
-        make_trainer(tmp_path / "model", train=Window(0, 20))
-
-
-def test_history_before_the_training_window_is_used_for_its_first_features(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path / "model", train=Window(45, 69))
-    assert trainer._identity()["train"][0] == str(make_panel().sessions[45])
-
-
-@pytest.mark.parametrize("what", ["changed", "cut off"])
-def test_bars_after_the_validation_window_do_not_change_the_model(tmp_path: Path, reference: Model, what: str) -> None:
-    panel = make_panel()
-    after = slice(VALIDATION.last + 1, None)
-    other: MarketPanel = with_rows(panel, after, 3.0) if what == "changed" else panel.rows(0, VALIDATION.last + 1)
-    assert len(panel) > VALIDATION.last + 1
-    model = train_model(tmp_path / "model", panel=other)
-    assert model.hash == reference.hash
-    assert same_weights(model, reference)
-
-
-def test_bars_of_the_validation_window_choose_the_model_and_never_train_it(tmp_path: Path) -> None:
-    ensembles = []
-    for factor in (1.0, 1.5):
-        trainer = make_trainer(tmp_path / str(factor), with_rows(make_panel(), slice(75, None), factor))
-        trainer.run()
-        ensembles.append(trainer.ensemble.state_dict())
-    assert all(torch.equal(ensembles[0][name], ensembles[1][name]) for name in ensembles[0])
-
-
-def test_bars_of_the_training_window_do_change_the_model(tmp_path: Path, reference: Model) -> None:
-    model = train_model(tmp_path / "model", panel=with_rows(make_panel(), slice(60, 61), 1.01))
-    assert not same_weights(model, reference)
-
-
-def test_an_untrained_policy_is_the_ensemble_before_its_first_step(tmp_path: Path, reference: Model) -> None:
-    trainer = make_trainer(tmp_path / "model")
-    initial = trainer.ensemble.state_dict()
-    untrained = reference.untrained_policy()._ensemble.state_dict()
-    assert all(torch.equal(initial[name], untrained[name]) for name in initial)
 
 
 def test_a_folder_with_anything_but_a_model_is_not_written_to(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from agents.checkpoint import Model
+from agents.checkpoint import Model, model_tensors
 from agents.settings import Settings
 from agents.training import Reporter, Trainer, Window
 from engine.limits import MODEL_LIMITS
@@ -73,3 +74,12 @@ def make_trainer(out: Path, panel: MarketPanel | None = None, seed: int = 0, **c
 def train_model(out: Path, reporter: Reporter | None = None, resume: bool = False, **changes: Any) -> Model:
     """Train the small ensemble to the end."""
     return make_trainer(out, **changes).run(resume, reporter)
+
+
+def tensors_of(model: Model) -> dict[str, torch.Tensor]:
+    return model_tensors(model.ensemble, model.encoder)
+
+
+def same_weights(first: Model, second: Model) -> bool:
+    a, b = tensors_of(first), tensors_of(second)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
