@@ -54,8 +54,8 @@ class Ensemble(nn.Module):
 class Learner:
     """Updates an ensemble: one gradient step of every agent's three networks, and of the controller.
 
-    Equation numbers are not given in the paper's text for all losses; each formula below is the one of its
-    section on the heterogeneous agent ensemble or the meta-adaptive controller.
+    The losses are those of arXiv 2508.01173, sections on the heterogeneous agent ensemble and the
+    meta-adaptive controller; the rates are the authors' code's.
     """
 
     def __init__(self, ensemble: Ensemble, targets: Ensemble, settings: Settings) -> None:
@@ -80,7 +80,7 @@ class Learner:
         actor = self._step("actor", self._actor_loss(batch.state))
         follow(self.targets.actor, self.ensemble.actor, self._settings.tau)
         follow(self.targets.critic, self.ensemble.critic, self._settings.tau)
-        return Losses(actor, critic, safety)
+        return Losses(*(loss / self.ensemble.n_agents for loss in (actor, critic, safety)))
 
     def update_controller(self, state: Tensor) -> float:
         """Take one step of the controller on (1, B, S) states and return its loss.
@@ -97,7 +97,7 @@ class Learner:
         mean_value, mean_risk = (weights * value).sum(-1), (weights * risk).sum(-1).mean()
         mean, spread = mean_value.mean(), mean_value.std() + 1e-8
         quality = mean / spread if mean >= 0 else mean * spread
-        return self._step("controller", -(quality - self._settings.lambda_meta * mean_risk), scale=1.0)
+        return self._step("controller", -(quality - self._settings.lambda_meta * mean_risk))
 
     def _critic_loss(self, batch: Batch, taken: Tensor) -> Tensor:
         # y = r + gamma * (1 - terminated) * Q'_i(s', pi'_i(s'));  L_Q = E[(Q_i(s, a) - y)^2]
@@ -113,13 +113,13 @@ class Learner:
         danger = torch.relu(self.ensemble.safety(proposed) - self._theta)
         return _agent_mean(self._penalty * danger - self.ensemble.critic(proposed))
 
-    def _step(self, name: str, loss: Tensor, scale: float | None = None) -> float:
+    def _step(self, name: str, loss: Tensor) -> float:
         # Gradients of this network alone: the actor's loss runs through the critics but must not move them.
         parameters = list(getattr(self.ensemble, name).parameters())
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = gradient
         self.optimisers[name].step()
-        return float(loss.detach()) * (1.0 / self.ensemble.n_agents if scale is None else scale)
+        return float(loss.detach())
 
 
 def _agent_mean(loss: Tensor) -> Tensor:

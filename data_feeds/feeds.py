@@ -112,6 +112,16 @@ class PanelFeed(_BufferFeed):
         return panel
 
     @property
+    def first_row(self) -> int:
+        """Row number in the panel of the first bar."""
+        return int(self.p.first)
+
+    @property
+    def last_row(self) -> int:
+        """Row number in the panel of the last bar."""
+        return self._last_row
+
+    @property
     def row(self) -> int:
         """Row number in the panel of the current bar."""
         return int(self.p.first) + len(self) - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,8 @@ import pandas as pd
 from engine.arrays import BoolArray, FloatArray, SessionArray
 from engine.limits import NO_BAR, outcome_label
 from engine.metrics import drawdowns, metrics_table
+from engine.rebalancer import Terms
 from engine.tradelog import TradeLog, round_trips
-
-if TYPE_CHECKING:
-    from engine.rebalancer import Terms
 
 CASH_FLOW_COLUMNS = ("session", "kind", "symbol", "amount", "quantity_change")
 

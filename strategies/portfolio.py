@@ -29,7 +29,7 @@ class PortfolioStrategy(bt.Strategy):
 
     def __init__(self) -> None:
         self.policy: Policy = self.p.policy
-        panel, first, last = self.data.panel, self.data.p.first, self.data.p.last
+        panel, first, last = self.data.panel, self.data.first_row, self.data.last_row
         features = feature_table(panel, self.policy.features, self.policy.lookback_bars, first, last)
         self._rebalancer = Rebalancer(panel, features, self.p.terms, self.p.schedule)
         if self.p.initial_state is not None:

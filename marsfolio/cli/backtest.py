@@ -68,7 +68,7 @@ def backtest(
     from marsfolio.compose import load_benchmark, log_look, provenance_of, window
     from marsfolio.runs import recording, write_run
 
-    _check_choice(model, untrained, strategy, weights, symbols)
+    _check_choice(model, untrained, strategy, weights, symbols, rebalance)
     terms = terms_of(cash, commission_bps, slippage_bps, fill, fractional)
     with recording(out, KIND):
         trained, market, terms = _market(model, data, symbols, terms, cap, cash_buffer)
@@ -84,12 +84,19 @@ def backtest(
 
 
 def _check_choice(
-    model: Path | None, untrained: bool, strategy: str | None, weights: Path | None, symbols: str | None
+    model: Path | None,
+    untrained: bool,
+    strategy: str | None,
+    weights: Path | None,
+    symbols: str | None,
+    rebalance: Rebalance,
 ) -> None:
     if (model is None) == (strategy is None):
         raise ConfigError("give either --model FOLDER or --strategy NAME")
     if model is not None and (weights is not None or symbols is not None):
         raise ConfigError("--weights and --symbols go with --strategy; a model trades the symbols it was trained on")
+    if model is not None and rebalance is not Rebalance.DAILY:
+        raise ConfigError("--rebalance goes with --strategy; a model decides in every session, as in its training")
     if model is None and untrained:
         raise ConfigError("--untrained goes with --model")
 

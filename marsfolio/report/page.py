@@ -165,7 +165,11 @@ def _year_returns(equity: pd.DataFrame, last: pd.DataFrame, column: str) -> list
 
 
 def _command(run: Run, place: Path) -> str:
-    return f"marsfolio {run.command} --config {shlex.quote(str(place / 'config.toml'))}" if run.command else ""
+    if not run.command:
+        return ""
+    command = f"marsfolio {run.command} --config {shlex.quote(str(place / 'config.toml'))}"
+    # A run of another kind, such as the demo's, is not replaced by its repetition: that goes beside it.
+    return command if run.kind == run.command else f"{command} --out {shlex.quote(f'{place}-again')}"
 
 
 def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

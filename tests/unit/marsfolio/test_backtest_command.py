@@ -71,6 +71,7 @@ WINDOWS = "--train 2023-01-02:2023-02-17 --validation 2023-02-20:2023-03-24"
         (f"{EQUAL} --cap 0", "cap must be above 0 and at most 1, was 0"),
         (f"{EQUAL} --cash-buffer 1", "cash_buffer must be at least 0 and below 1, was 1"),
         (f"{EQUAL} --fill yesterday_close", "'yesterday_close' is not one of"),
+        ("backtest --data bars.csv --model m --rebalance weekly --out r", "--rebalance goes with --strategy"),
         (f"{EQUAL} --untrained", "--untrained goes with --model"),
         (f"{EQUAL} --benchmark bars.csv", "has 3 symbols; name one, as in bars.csv:AA"),
         (f"{EQUAL} --benchmark late.csv", "after the run's start"),
