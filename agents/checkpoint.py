@@ -28,6 +28,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.csv"
+REQUIRED = ("settings", "setting", "features", "lookback_bars", "symbols", "seed", "train", "validation")
 LOOKS = "looks.jsonl"
 
 
@@ -113,7 +114,8 @@ def load_model(path: Path) -> Model:
         ensemble = Ensemble(settings, encoder.size, len(manifest["symbols"]), int(manifest["seed"]))
         ensemble.load_state_dict({name.removeprefix("ensemble."): tensor for name, tensor in tensors.items()})
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, ConfigError, SafetensorError) as error:
-        raise CheckpointError(f"{path} does not fit together: {error}; train again") from error
+        reason = str(error).splitlines()[-1].strip()  # torch lists every tensor, a line each
+        raise CheckpointError(f"{path} does not fit together: {reason}; train again") from error
     return Model(path, manifest, digest, settings, ensemble, encoder)
 
 
@@ -179,6 +181,9 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
             f"{FORMAT_VERSION}: train again or use the version that wrote it"
         )
     _check_files(path / MANIFEST, manifest.get("files"))
+    missing = [key for key in REQUIRED if key not in manifest]
+    if missing:
+        raise CheckpointError(f"{path / MANIFEST} is damaged: it has no {missing[0]!r}; restore it or train again")
     return manifest, hashlib.sha256(data).hexdigest()
 
 

@@ -10,6 +10,8 @@ from engine.arrays import Float32Array, FloatArray
 from engine.observation import FeatureTable, Observation
 
 CLIP = 5.0
+MIN_SESSIONS = 30
+"""Fewest sessions of a feature in the training window for statistics of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Encoder:
 
     Attributes
     ----------
-    mean, std : (N, F) statistics of the training window; std > 0.
+    mean, std : (N, F) statistics of the training window; std > 0, infinite for what was hardly ever seen.
     """
 
     mean: FloatArray
@@ -30,13 +32,18 @@ class Encoder:
 
     @classmethod
     def fit(cls, table: FeatureTable) -> Encoder:
-        """Return the encoder of a training window's features; an asset without any gets mean 0 and std 1."""
+        """Return the encoder of a training window's features.
+
+        An asset with fewer than MIN_SESSIONS of them gets an infinite deviation, so that its features are always
+        0: the network has never seen them.
+        """
         known = ~np.isnan(table.values)
         count = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, table.values, 0.0).sum(axis=0) / count
         variance = np.where(known, (table.values - mean) ** 2, 0.0).sum(axis=0) / count
         std = np.sqrt(variance)
-        return cls(mean, np.where(std > 1e-12, std, 1.0))
+        std = np.where(std > 1e-12, std, 1.0)
+        return cls(mean, np.where(known.sum(axis=0) >= MIN_SESSIONS, std, np.inf))
 
     @property
     def size(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -51,6 +52,15 @@ class Ensemble(nn.Module):
         return torch.softmax(self.controller(state[None])[0], dim=-1)
 
 
+class Targets(nn.Module):
+    """Slow copies of an ensemble's actors and critics, pi'_i and Q'_i."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.actor = copy.deepcopy(ensemble.actor)
+        self.critic = copy.deepcopy(ensemble.critic)
+
+
 class Learner:
     """Updates an ensemble: one gradient step of every agent's three networks, and of the controller.
 
@@ -58,7 +68,7 @@ class Learner:
     meta-adaptive controller; the rates are the authors' code's.
     """
 
-    def __init__(self, ensemble: Ensemble, targets: Ensemble, settings: Settings) -> None:
+    def __init__(self, ensemble: Ensemble, targets: Targets, settings: Settings) -> None:
         self.ensemble = ensemble
         self.targets = targets
         self._settings = settings
@@ -85,9 +95,10 @@ class Learner:
     def update_controller(self, state: Tensor) -> float:
         """Take one step of the controller on (1, B, S) states and return its loss.
 
-        L(omega) = -(E[Qbar] / (Std[Qbar] + eps) - lambda_meta * E[Cbar]). With a negative mean that ratio
-        would reward a larger spread, so the mean is then multiplied by the spread instead (Israelsen 2005,
-        the modified Sharpe ratio).
+        L(omega) = -(E[Qbar] / (Std[Qbar] + eps) - lambda_meta * E[Cbar]). With a negative mean, which the
+        penalties of the reward make the rule, that ratio would reward a larger spread. The gradient by the
+        spread then has its sign turned, as in the modified Sharpe ratio (Israelsen 2005), while the value and
+        the gradient by the mean stay those of the ratio, so that lambda_meta keeps its unit.
         """
         states = state.expand(self.ensemble.n_agents, -1, -1)
         with torch.no_grad():
@@ -96,7 +107,7 @@ class Learner:
         weights = self.ensemble.agent_weights(state[0])
         mean_value, mean_risk = (weights * value).sum(-1), (weights * risk).sum(-1).mean()
         mean, spread = mean_value.mean(), mean_value.std() + 1e-8
-        quality = mean / spread if mean >= 0 else mean * spread
+        quality = mean / spread if mean >= 0 else mean * spread / spread.detach().square()
         return self._step("controller", -(quality - self._settings.lambda_meta * mean_risk))
 
     def _critic_loss(self, batch: Batch, taken: Tensor) -> Tensor:

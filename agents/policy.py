@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +21,8 @@ from engine.policy import Decision
 class EnsemblePolicy:
     """A_t = sum_i w_t^i pi_i(s_t); the target is the current weights plus step_size * A_t, before limits.
 
-    The controller's weights w_t are refreshed every ``refresh_sessions`` decisions and kept in between; that
-    is the state carried from session to session.
+    The controller's weights w_t are refreshed every ``refresh_sessions`` sessions and kept in between; that is
+    the state carried from session to session. It must be asked once a session, as MarsStrategy sees to.
     """
 
     def __init__(self, ensemble: Ensemble, encoder: Encoder, settings: Settings) -> None:
@@ -36,6 +37,7 @@ class EnsemblePolicy:
     def decide(self, observation: Observation) -> Decision | None:
         """Return the ensemble's targets; None while no symbol has enough history."""
         if not ready_symbols(observation).any():
+            self._age += self._weights is not None  # the weights grow old in sessions without a decision, too
             return None
         action = self.act(torch.from_numpy(self._encoder(observation))[None])
         assert self._weights is not None
@@ -43,6 +45,11 @@ class EnsemblePolicy:
             raise PolicyError(f"the ensemble's action of {observation.session} is not finite: its weights are unusable")
         weights = action_weights(observation, action.astype(np.float64), self._settings.step_size)
         return Decision(weights, dict(zip(self._settings.agent_names, self._weights, strict=True)))
+
+    @property
+    def entropy(self) -> float:
+        """Entropy of the controller's weights in use, in nats; 0 before the first decision."""
+        return -sum(weight * math.log(weight) for weight in self._weights or () if weight > 0)
 
     @torch.inference_mode()
     def act(self, state: torch.Tensor) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

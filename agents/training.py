@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ import torch
 
 from agents.checkpoint import HISTORY, LOOKS, MANIFEST, WEIGHTS, Model, load_model, model_tensors, save_model
 from agents.encoding import Encoder
-from agents.ensemble import Ensemble, Learner, Losses
+from agents.ensemble import Ensemble, Learner, Losses, Targets
 from agents.policy import EnsemblePolicy
 from agents.replay import Replay
 from agents.resume import (
@@ -45,6 +46,8 @@ class EpisodeReport:
     reward : mean reward of a step.
     actor_loss, critic_loss, safety_loss : means over the episode's updates and the agents.
     controller_loss : mean over the updates after this episode; NaN without any.
+    agents_in_use : exp of the mean entropy of the controller's weights in this episode: 1 when a single agent
+        decides at a time, A when all count alike.
     score : checkpoint score on the validation window; NaN where not validated.
     best : best score so far.
     """
@@ -56,6 +59,7 @@ class EpisodeReport:
     critic_loss: float
     safety_loss: float
     controller_loss: float
+    agents_in_use: float
     score: float
     best: float
 
@@ -138,8 +142,7 @@ class Trainer:
         )
         n = panel.n_symbols
         ensemble = Ensemble(settings, self._encoder.size, n, seed)
-        targets = Ensemble(settings, self._encoder.size, n, seed)
-        self._learner = Learner(ensemble, targets, settings)
+        self._learner = Learner(ensemble, Targets(ensemble), settings)
         self._replay = Replay(settings.replay_size, table, self._encoder)
         self._random = np.random.default_rng(seed)
         self._state = TrainingState()
@@ -166,8 +169,10 @@ class Trainer:
         CheckpointError
             When resuming a training that was started with other data, settings or seed.
         """
-        reporter = reporter or Silence()
-        torch.use_deterministic_algorithms(True)
+        with _deterministic():
+            return self._run(resume, reporter or Silence())
+
+    def _run(self, resume: bool, reporter: Reporter) -> Model:
         if resume and not has_state(self._out) and (self._out / MANIFEST).exists():
             return self._finished_model()
         if resume and has_state(self._out):
@@ -190,14 +195,15 @@ class Trainer:
 
     def _finished(self) -> bool:
         state, settings = self._state, self._settings
-        # Without a validated ensemble there is none to keep, however short the patience.
-        impatient = state.best_tensors is not None and state.episode - state.best_episode >= settings.patience
+        # Patience runs out at a validation only, so that the last episode is always a validated one.
+        validated = state.episode > 0 and state.episode % settings.validation_every == 0
+        impatient = validated and state.episode - state.best_episode >= settings.patience
         return state.episode >= settings.episodes or impatient
 
     def _one_episode(self, reporter: Reporter) -> EpisodeReport:
         settings, state = self._settings, self._state
         state.episode += 1
-        equity, reward, losses = self._explore(reporter)
+        equity, reward, losses, in_use = self._explore(reporter)
         controller_loss = math.nan
         if state.episode % settings.controller_every == 0 or state.episode == settings.episodes:
             controller_loss = self._train_controller()
@@ -207,15 +213,15 @@ class Trainer:
             if state.best_tensors is None or score > state.best_score:
                 state.best_score, state.best_episode = score, state.episode
                 state.best_tensors = {k: v.clone() for k, v in model_tensors(self.ensemble, self._encoder).items()}
-        return EpisodeReport(state.episode, equity, reward, *losses, controller_loss, score, state.best_score)
+        return EpisodeReport(state.episode, equity, reward, *losses, controller_loss, in_use, score, state.best_score)
 
-    def _explore(self, reporter: Reporter) -> tuple[float, float, Losses]:
+    def _explore(self, reporter: Reporter) -> tuple[float, float, Losses, float]:
         """Run one episode: all agents propose, the controller weights them, the account trades, all learn."""
         env, settings, state = self._env, self._settings, self._state
         policy = EnsemblePolicy(self.ensemble, self._encoder, settings)
         vector, _ = env.reset()
         total = self._train.last - self._train.first
-        rewards, losses = 0.0, np.zeros(3)
+        rewards, entropy, losses = 0.0, 0.0, np.zeros(3)
         updates, last = 0, None
         for done in range(1, total + 1):
             row = env.row
@@ -226,21 +232,22 @@ class Trainer:
             self._replay.add(row, vector, action, reward, following, terminated, info["risk_score"])
             vector = following
             rewards += reward
+            entropy += policy.entropy
             if len(self._replay) >= settings.batch_size and done % settings.update_every == 0:
                 batch = self._replay.sample(settings.n_agents, settings.batch_size, self._random)
                 last = self._learner.update(batch)
                 losses += last
                 updates += 1
+                if not np.isfinite(last).all():
+                    raise ConfigError(
+                        f"training diverged in episode {state.episode}: {last}; lower the learning rates, or look "
+                        "for absurd prices in the data"
+                    )
             reporter.step(state.episode, done, total, last)
             if terminated:
                 break
-        if not np.isfinite(losses).all():
-            raise ConfigError(
-                f"training diverged in episode {state.episode}: the losses of actor, critic and safety critic sum to "
-                f"{losses.tolist()}; lower the learning rates, or look for absurd prices in the data"
-            )
         means = Losses(*(losses / updates if updates else np.full(3, math.nan)).tolist())
-        return env.account.equity / self._terms.cash, rewards / done, means
+        return env.account.equity / self._terms.cash, rewards / done, means, math.exp(entropy / done)
 
     def _train_controller(self) -> float:
         """Train the controller on the states visited since it was last trained."""
@@ -301,6 +308,17 @@ class Trainer:
         }
         save_model(self._out, manifest, state.best_tensors, _history_csv(state.history))
         discard_state(self._out)
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    # A setting of the whole process, so it is put back.
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def checkpoint_score(metrics: Mapping[str, Any]) -> float:

@@ -96,7 +96,7 @@ def main() -> None:
     weights = 0.95 * np.random.default_rng(1).dirichlet(np.full(N, 50.0), T)
     plan = Plan(
         panel,
-        WeightsPolicy(panel.sessions, weights),
+        lambda: WeightsPolicy(panel.sessions, weights),
         PortfolioStrategy,
         Terms(CASH),
         0,

@@ -1,1 +1,1 @@
-"""Brokers behind one small protocol: each takes one basket per decision."""
+"""Brokers behind one small protocol (engine's BasketBroker): each takes one basket per decision."""

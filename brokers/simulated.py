@@ -8,7 +8,7 @@ import backtrader as bt
 
 from engine.account import Account
 from engine.errors import InputError
-from engine.rebalancer import Basket, Portfolio
+from engine.rebalancer import Basket, Portfolio, Terms
 from engine.result import Result
 
 
@@ -32,6 +32,19 @@ class SimulatedBroker(bt.BrokerBase):
         """The account."""
         return self._account
 
+    def check_terms(self, terms: Terms) -> None:
+        """Refuse a strategy whose terms are not the account's: it would size for other costs, limits or shares.
+
+        Raises
+        ------
+        InputError
+            Naming both.
+        """
+        if terms != self._account.terms:
+            raise InputError(
+                f"the strategy trades on {terms}, the account on {self._account.terms}: give both the same"
+            )
+
     def submit_basket(self, basket: Basket) -> None:
         """Take the orders of one decision; they execute in the next session."""
         self._account.submit(basket)
@@ -49,11 +62,20 @@ class SimulatedBroker(bt.BrokerBase):
         return self._account.cash
 
     def getvalue(self, datas: Any = None) -> float:
-        """Return the account's value at the last close."""
-        return self._account.equity
+        """Return the account's value at the last close, or that of the holdings in ``datas`` alone."""
+        if datas is None:
+            return self._account.equity
+        positions = [self.getposition(data) for data in datas]
+        return float(sum(position.size * position.price for position in positions if position.size))
+
+    get_cash = getcash
+    get_value = getvalue
 
     def getposition(self, data: Any) -> bt.Position:
-        """Return the position of the symbol a feed is named after; flat for the clock feed."""
+        """Return the position of the symbol a feed is named after; flat for the clock feed.
+
+        Its price is the last close, not what was paid: the trade log knows that.
+        """
         symbols = self._account.panel.symbols
         if data._name not in symbols:
             return bt.Position()

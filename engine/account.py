@@ -20,9 +20,16 @@ class Account:
 
     Call `settle` once a session, in order, and `submit` after it for a decision of that session; or
     `simulate` once. Rows are rows of the panel throughout.
+
+    Raises
+    ------
+    InputError
+        When the rows are not 0 <= first <= last < T; and from the methods, when they are called out of order.
     """
 
     def __init__(self, panel: MarketPanel, first: int, last: int, terms: Terms) -> None:
+        if not 0 <= first <= last < len(panel):  # the compiled code would read outside its arrays
+            raise InputError(f"rows must satisfy 0 <= first <= last < {len(panel)}, were {first} and {last}")
         self.panel = panel
         self.first = first
         self.last = last
@@ -54,6 +61,7 @@ class Account:
         self._n_fills = 0
         self._full_chunks: list[np.ndarray[tuple[int], np.dtype[np.void]]] = []
         self._equity = float(terms.cash)
+        self._settled = first - 1
 
     @property
     def cash(self) -> float:
@@ -81,10 +89,11 @@ class Account:
         Raises
         ------
         InputError
-            When the row is outside the account's.
+            When the row is not the one after the last settled, or outside the account's.
         """
-        if not self.first <= row <= self.last:  # the compiled code would write outside its arrays
-            raise InputError(f"row must be from {self.first} to {self.last}, was {row}")
+        if row != self._settled + 1 or row > self.last:
+            raise InputError(f"the next session to settle is row {self._settled + 1} of at most {self.last}, was {row}")
+        self._settled = row
         if len(self._fills) - self._n_fills < self.panel.n_symbols:
             self._keep_fills()
         t = row - self.first
@@ -92,7 +101,15 @@ class Account:
         self._equity = float(self._records.equity[t])
 
     def submit(self, basket: Basket) -> None:
-        """Take the orders of a decision; they execute when the next session is settled."""
+        """Take the orders of a decision; they execute when the next session is settled.
+
+        Raises
+        ------
+        InputError
+            When the decision is not of the session settled last.
+        """
+        if basket.row != self._settled:
+            raise InputError(f"a basket must be of the session settled last, row {self._settled}, was of {basket.row}")
         t = basket.row - self.first
         self._records.target_weight[t] = basket.weights
         self._records.outcome[t] = basket.outcome
@@ -112,16 +129,21 @@ class Account:
 
         Raises
         ------
+        InputError
+            When the account has run before.
         PolicyError
             When the shape is wrong, a weight is infinite or, without limits, negative or a sum above 1.
         """
+        if self._settled >= self.first:
+            raise InputError("this account has run: simulate needs a new one")
+        self._settled = self.last
         if weights.shape != self.panel.close.shape:
             raise PolicyError(f"weights must have the panel's shape {self.panel.close.shape}, had {weights.shape}")
         part = np.ascontiguousarray(weights[self.first : self.last + 1], dtype=np.float64)
         limited = self.terms.limits is not None
-        suspect = decided_rows(part, limited, self._decided)
-        if suspect >= 0:
-            check_weights(part[suspect], self.panel.sessions[self.first + suspect], limited)
+        if not decided_rows(part, limited, self._decided):
+            for t, row_weights in enumerate(part):
+                check_weights(row_weights, self.panel.sessions[self.first + t], limited)
         n_rows, n = part.shape
         step = max(1, len(self._fills) // n)
         for start in range(0, n_rows, step):

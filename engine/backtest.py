@@ -21,6 +21,8 @@ def run_policy(
 ) -> Result:
     """Run a policy over the rows ``first`` to ``last`` of a panel, without backtrader.
 
+    The policy carries its state away from the run: give each run a fresh one.
+
     Raises
     ------
     PolicyError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -11,10 +12,12 @@ import numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _engine_stamp() -> tuple[float, int]:
-    """Return when any source file of the engine last changed, and their total size."""
-    files = [path.stat() for path in Path(__file__).parent.rglob("*.py")]
-    return max(file.st_mtime for file in files), sum(file.st_size for file in files)
+def _engine_stamp() -> str:
+    """Return the sha256 of all source files of the engine: names and contents."""
+    home, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(home.rglob("*.py")):
+        digest.update(f"{path.relative_to(home)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 ENGINE_STAMP = _engine_stamp()

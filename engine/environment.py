@@ -43,11 +43,13 @@ def ready_symbols(observation: Observation) -> BoolArray:
 def action_weights(observation: Observation, action: FloatArray, step_size: float) -> FloatArray:
     """Return the (N,) targets of an action in [-1, 1]^N: current weights + step_size * action, before limits.
 
-    NaN (keep the shares) for symbols that are not ready.
+    NaN (keep the shares) for symbols that are not ready and where the action is exactly 0: asking for the
+    weight held now could sell a share, since sizes are floored. Actions outside the range are clipped.
     """
-    target = observation.weights + step_size * np.asarray(action, dtype=np.float64)
-    target[~ready_symbols(observation)] = np.nan
-    return target
+    action = np.asarray(action, dtype=np.float64)
+    target = observation.weights + step_size * np.clip(action, -1.0, 1.0)
+    target[~ready_symbols(observation) | (action == 0.0)] = np.nan
+    return np.asarray(target)
 
 
 def flat_observation(observation: Observation) -> Float32Array:
@@ -72,6 +74,8 @@ class PortfolioEnv(gymnasium.Env[Float32Array, Float32Array]):
     ------
     ConfigError
         When the window has fewer than two sessions.
+    InputError
+        When the features do not cover the window.
     """
 
     metadata = {"render_modes": []}
@@ -89,6 +93,8 @@ class PortfolioEnv(gymnasium.Env[Float32Array, Float32Array]):
     ) -> None:
         if last <= first:
             raise ConfigError(f"an episode needs at least two sessions, the window has {last - first + 1}")
+        for row in (first, last):
+            features.at(row)
         n = panel.n_symbols
         size = 1 + n + n * len(features.names)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
@@ -133,10 +139,12 @@ class PortfolioEnv(gymnasium.Env[Float32Array, Float32Array]):
         Raises
         ------
         InputError
-            When the episode is over.
+            When the episode is over, or the action is not finite.
         """
         if self._row == self._last:  # the compiled code would write behind its arrays
             raise InputError("the episode is over at the window's last session: call reset")
+        if not np.isfinite(action).all():
+            raise InputError("an action must be finite, had NaN or infinity")
         decision = Decision(action_weights(self._observation, np.asarray(action, np.float64), self._step_size))
         basket = self._rebalancer.basket(decision, self._row, self._account)
         targets = np.where(np.isnan(basket.weights), self._observation.weights, basket.weights)

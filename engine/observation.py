@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.arrays import BoolArray, FloatArray
 from engine.errors import InputError
-from engine.indicators import FEATURES, MIN_BARS, Window
+from engine.indicators import FEATURES, MIN_BARS, BarWindow
 from engine.metrics.tracker import PortfolioRisk
 from engine.panel import FIELDS, MarketPanel
 
@@ -81,7 +81,15 @@ class FeatureTable:
     values: FloatArray
 
     def at(self, row: int) -> FloatArray:
-        """Return the (N, F) features of a row of the panel."""
+        """Return the (N, F) features of a row of the panel.
+
+        Raises
+        ------
+        InputError
+            When the table does not cover the row: a negative index would silently be a later session.
+        """
+        if not 0 <= row - self.first < len(self.values):
+            raise InputError(f"features cover rows {self.first} to {self.first + len(self.values) - 1}, not {row}")
         features: FloatArray = self.values[row - self.first]
         return features
 
@@ -112,7 +120,7 @@ def feature_table(
             for k in range(*np.searchsorted(rows, (first, last + 1))):
                 if k + 1 - starts[k] >= MIN_BARS:
                     part = slice(starts[k], k + 1)
-                    window = Window(high[part], low[part], close[part])
+                    window = BarWindow(high[part], low[part], close[part])
                     values[rows[k] - first, i] = [function(window) for function in functions]
     values.flags.writeable = False
     return FeatureTable(names, first, values)

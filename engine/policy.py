@@ -16,8 +16,9 @@ class Decision:
 
     Attributes
     ----------
-    weights : (N,) >= 0 with sum <= 1, the rest is cash; NaN keeps a symbol's shares. Weights outside these
-        bounds are an error, unless limits are set: these project any weights.
+    weights : (N,) >= 0 with sum <= 1, the rest is cash; NaN keeps a symbol's shares, and NaN alone is no
+        decision. To hold, say NaN: asking for the weight held now may sell a share, since sizes are floored.
+        Weights outside these bounds are an error, unless limits are set: these project any weights.
     agent_weights : weight of each agent of an ensemble by name; empty for other policies.
     """
 

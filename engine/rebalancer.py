@@ -23,7 +23,7 @@ from engine.simulator import FillTiming, OutcomeArray, Rules, current_weights, p
 
 
 class Schedule(StrEnum):
-    """How often a strategy may rebalance: the first session of each day, ISO week or month."""
+    """How often a strategy may rebalance: in each day, ISO week or month, the first session it decides in."""
 
     DAILY = "daily"
     WEEKLY = "weekly"
@@ -56,7 +56,7 @@ class Terms:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.cash) and self.cash > 0):
-            raise ConfigError(f"cash must be positive, was {self.cash}")
+            raise ConfigError(f"cash must be positive and finite, was {self.cash}")
 
     @property
     def rules(self) -> Rules:
@@ -116,6 +116,23 @@ class Portfolio(Protocol):
         ...
 
 
+class BasketBroker(Protocol):
+    """A backtrader broker that takes one basket per decision and owns what cash allows."""
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """Cash, holdings and marks at the last close."""
+        ...
+
+    def check_terms(self, terms: Terms) -> None:
+        """Refuse terms that this broker does not trade on."""
+        ...
+
+    def submit_basket(self, basket: Basket) -> None:
+        """Take the orders of one decision."""
+        ...
+
+
 class Rebalancer:
     """Carries out one decision a session, and holds all that a strategy carries between sessions but its policy's.
 
@@ -150,7 +167,7 @@ class Rebalancer:
         if period == self._last_period:
             return None
         decision = decide(observation)
-        if decision is None:
+        if decision is None or np.isnan(decision.weights).all():
             return None
         self._last_period = period
         return self.basket(decision, row, portfolio)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from engine.arrays import BoolArray, FloatArray, SessionArray
-from engine.limits import NO_BAR, outcome_label
+from engine.limits import NO_BAR, SHRUNK, outcome_label
 from engine.metrics import drawdowns, metrics_table
 from engine.rebalancer import Terms
 from engine.tradelog import TradeLog, round_trips
@@ -111,9 +111,9 @@ class Result:
     def remarks(self) -> list[str]:
         """Return what a reader should know: shrunk baskets, dropped orders, symbols that stopped trading, drift."""
         found = []
-        shrunk = len(np.unique(self.trades.fills["row"][self.trades.fills["shrunk"]]))
+        shrunk = int(((self.outcome & SHRUNK) > 0).any(axis=1).sum())
         if shrunk:
-            found.append(f"buys were shrunk to the cash present in {shrunk} sessions")
+            found.append(f"buys were shrunk to the cash present after {shrunk} decisions")
         dropped = int(((self.outcome & NO_BAR) > 0).sum())
         if dropped:
             found.append(f"{dropped} targets or orders were dropped because the symbol had no bar")

@@ -15,7 +15,7 @@ import numpy as np
 from engine.arrays import BoolArray, FloatArray
 from engine.compiled import compiled
 from engine.costs import CostRates, commission, executed_price
-from engine.limits import NO_BAR, SHRUNK, WEIGHT_TOLERANCE, project_weights
+from engine.limits import NO_BAR, SHRUNK, project_weights
 
 OutcomeArray = np.ndarray[tuple[int], np.dtype[np.int8]]
 FillArray = np.ndarray[tuple[int], np.dtype[np.void]]
@@ -48,6 +48,12 @@ class FillTiming(IntEnum):
     def parse(cls, name: str) -> FillTiming:
         """Return the timing called ``next_open``, ``next_close`` or ``same_close``."""
         return cls[name.upper()]
+
+
+_NEXT_OPEN = int(FillTiming.NEXT_OPEN)
+_SAME_CLOSE = int(FillTiming.SAME_CLOSE)
+DUST = 1e-12
+"""A change of a holding by less than this fraction is rounding, not an order."""
 
 
 class Bars(NamedTuple):
@@ -232,7 +238,7 @@ def fill_basket(
     delta = np.zeros(price.shape[0])
     for i in range(price.shape[0]):
         change = book.pending[i] - book.quantity[i]
-        if change != 0.0:
+        if abs(change) > DUST * book.quantity[i]:
             if has_bar[i]:
                 delta[i] = change
             else:
@@ -262,8 +268,8 @@ def settle(t: int, bars: Bars, book: Book, records: Records, rules: Rules, fills
     pending = book.pending_row[0]
     first_fill = n
     if pending >= 0:
-        at = t - 1 if rules.timing == 2 else t
-        price = bars.open[at] if rules.timing == 0 else bars.close[at]
+        at = t - 1 if rules.timing == _SAME_CLOSE else t
+        price = bars.open[at] if rules.timing == _NEXT_OPEN else bars.close[at]
         n = fill_basket(
             book,
             price,
@@ -295,13 +301,13 @@ def settle(t: int, bars: Bars, book: Book, records: Records, rules: Rules, fills
 
 
 @compiled
-def decided_rows(weights: FloatArray, limited: bool, decided: BoolArray) -> int:
-    """Mark the rows (T, N) that hold a decision in ``decided`` (T,), and return the first unlawful row, or -1.
+def decided_rows(weights: FloatArray, limited: bool, decided: BoolArray) -> bool:
+    """Mark the rows (T, N) that hold a decision in ``decided`` (T,), and return whether all are clearly lawful.
 
-    A row of NaN alone holds none. Unlawful are infinities and, without limits, negative weights and a sum
-    above 1 by more than the tolerance.
+    A row of NaN alone holds no decision. Not lawful are infinities and, without limits, negative weights and
+    a sum above 1; whether it is above by more than the tolerance is for `check_weights` to say.
     """
-    unlawful = -1
+    lawful = True
     for t in range(weights.shape[0]):
         total = 0.0
         known = 0
@@ -313,9 +319,9 @@ def decided_rows(weights: FloatArray, limited: bool, decided: BoolArray) -> int:
                 total += weight
                 bad = bad or np.isinf(weight) or (weight < 0.0 and not limited)
         decided[t] = known > 0
-        if unlawful < 0 and (bad or (total > 1.0 + WEIGHT_TOLERANCE and not limited)):
-            unlawful = t
-    return unlawful
+        if bad or (total > 1.0 and not limited):
+            lawful = False
+    return lawful
 
 
 @compiled

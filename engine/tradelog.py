@@ -114,14 +114,18 @@ def write_table(table: pd.DataFrame, path: Path, kind: str) -> None:
     """
     if kind not in FORMATS:
         raise InputError(f"format must be one of {', '.join(FORMATS)}, was {kind!r}")
+    # Written beside and renamed, so that a full disk leaves an earlier file as it was.
+    beside = path.with_name(f".{path.name}.new")
     try:
         if kind == "csv":
-            table.to_csv(path, index=False, lineterminator="\n")
+            table.to_csv(beside, index=False, lineterminator="\n")
         elif kind == "parquet":
-            table.to_parquet(path, index=False)
+            table.to_parquet(beside, index=False)
         else:
-            path.write_text(_jsonl(table), encoding="utf-8")
+            beside.write_text(_jsonl(table), encoding="utf-8")
+        beside.replace(path)
     except OSError as error:
+        beside.unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
 
 

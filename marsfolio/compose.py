@@ -5,9 +5,11 @@ What needs torch is imported where a model is used, so that runs without one sta
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ from engine.panel import MarketPanel, Window
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
+from marsfolio.runs import CLOSES_ONLY_REMARK
 from strategies.portfolio import PortfolioStrategy
 from strategies.registry import WEIGHTS, baseline
 from strategies.weights_file import WeightsPolicy
@@ -50,14 +53,14 @@ class Plan:
 
     Attributes
     ----------
-    policy : what decides.
+    make_policy : returns a fresh policy; one that has run carries state.
     weights : (T, N) the policy's targets where all of them are known beforehand.
     strategy : the backtrader strategy that carries the policy out.
     first, last : rows of the panel.
     """
 
     panel: MarketPanel
-    policy: Policy
+    make_policy: Callable[[], Policy]
     strategy: type[PortfolioStrategy]
     terms: Terms
     first: int
@@ -79,12 +82,12 @@ class Plan:
             raise ConfigError(f"engine must be cerebro or kernel, was {engine!r}")
         if self.weights is not None and self.schedule is Schedule.DAILY:
             return run_weights(self.weights, self.panel, self.first, self.last, self.terms)
-        return run_policy(self.policy, self.panel, self.first, self.last, self.terms, self.schedule)
+        return run_policy(self.make_policy(), self.panel, self.first, self.last, self.terms, self.schedule)
 
     def _run_cerebro(self) -> Result:
         feed = clock_feed(self.panel, self.first, self.last)
         broker = SimulatedBroker(Account(self.panel, self.first, self.last, self.terms), feed)
-        params = {"policy": self.policy, "terms": self.terms, "schedule": self.schedule}
+        params = {"policy": self.make_policy(), "terms": self.terms, "schedule": self.schedule}
         run_cerebro(self.strategy, params, feed, broker)
         return broker.result()
 
@@ -160,18 +163,53 @@ def with_limits(terms: Terms, cap: float | None, cash_buffer: float | None, defa
     return replace(terms, limits=limits)
 
 
-def provenance_of(panel: MarketPanel, model: Model | None = None) -> dict[str, Any]:
-    """Return what a run's config.toml says of its data and its model."""
+def provenance_of(panel: MarketPanel, model: Model | None = None, weights: Path | None = None) -> dict[str, Any]:
+    """Return what a run's config.toml says of its data, its model and its file of target weights."""
     of_model = {} if model is None else {"seed": model.manifest["seed"], "model_hash": model.hash}
-    return {"data_hash": panel.content_hash, **of_model}
+    of_weights = {} if weights is None else {"weights_hash": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    return {"data_hash": panel.content_hash, **of_model, **of_weights}
+
+
+def remarks_of(plan: Plan, market: Market, model: Model | None, result: Result) -> list[str]:
+    """Return what a reader of a run should know beyond the result's own remarks."""
+    panel = plan.panel
+    found = [CLOSES_ONLY_REMARK, *market.notes] if panel.closes_only else [*market.notes]
+    policy = plan.make_policy()
+    missing = policy.lookback_bars - 1 - plan.first
+    if policy.features and missing > 0:
+        found.append(
+            f"the data begins {plan.first} sessions before the run and features use {policy.lookback_bars}: "
+            f"the first {missing} decisions see less history than in training"
+        )
+    if model is not None and str(panel.sessions[plan.first]) <= model.manifest["validation"][1]:
+        found.append(
+            f"in sample: the model was trained and chosen on sessions up to {model.manifest['validation'][1]}, "
+            "and this run looks at some of them"
+        )
+    if plan.weights is not None:
+        asked = int((~np.isnan(plan.weights[plan.first : plan.last + 1]).all(axis=1)).sum())
+        passed = asked - int(result.decided.sum())
+        if passed:
+            found.append(
+                f"{passed} of {asked} dates of the weights file were passed over: rebalance is {plan.schedule}"
+            )
+    return found
+
+
+def absolute_benchmark(text: str | None) -> dict[str, str]:
+    """Return the ``--benchmark`` option with an absolute path, to repeat the run from any folder."""
+    if text is None:
+        return {}
+    path, symbol = _split_benchmark(text)
+    return {"benchmark": str(path.resolve()) + (f":{symbol}" if symbol else "")}
 
 
 def plan_model(model: Model, panel: MarketPanel, terms: Terms, span: Window, trained: bool = True) -> Plan:
     """Return the backtest of a model, or of its ensemble as it was before training."""
     from strategies.mars import MarsStrategy
 
-    policy = model.policy() if trained else model.untrained_policy()
-    return Plan(panel, policy, MarsStrategy, terms, span.first, span.last)
+    make_policy = model.policy if trained else model.untrained_policy
+    return Plan(panel, make_policy, MarsStrategy, terms, span.first, span.last)
 
 
 def plan_strategy(
@@ -190,8 +228,8 @@ def plan_strategy(
         )
     if weights is not None:
         table = read_weights(weights, panel)
-        policy: Policy = WeightsPolicy(panel.sessions, table)
-        return Plan(panel, policy, PortfolioStrategy, terms, span.first, span.last, schedule, table)
+        make_policy = partial(WeightsPolicy, panel.sessions, table)
+        return Plan(panel, make_policy, PortfolioStrategy, terms, span.first, span.last, schedule, table)
     return Plan(panel, baseline(name), PortfolioStrategy, terms, span.first, span.last, schedule)
 
 
@@ -210,8 +248,10 @@ def market_of_model(path: Path, data: Path | None) -> tuple[Model, Market]:
     return model, Market(market.panel.select(model.symbols), market.notes)
 
 
-def load_benchmark(text: str | None, panel: MarketPanel, span: Window, cash: float) -> FloatArray | None:
-    """Return what the initial cash would be worth in a benchmark at each session's close.
+def load_benchmark(
+    text: str | None, panel: MarketPanel, span: Window, cash: float
+) -> tuple[FloatArray | None, list[str]]:
+    """Return what the initial cash would be worth in a benchmark at each session's close, and remarks.
 
     Parameters
     ----------
@@ -219,7 +259,8 @@ def load_benchmark(text: str | None, panel: MarketPanel, span: Window, cash: flo
 
     Returns
     -------
-    (T,) its last known close, scaled to ``cash`` at the first session; None for None.
+    (T,) its last known close, scaled to ``cash`` at the first session; None for None. A benchmark that ends
+    before the run is remarked on.
 
     Raises
     ------
@@ -227,8 +268,8 @@ def load_benchmark(text: str | None, panel: MarketPanel, span: Window, cash: flo
         When the file has several symbols and none is named, or no bar by the first session.
     """
     if text is None:
-        return None
-    path, symbol = (Path(text), None) if Path(text).exists() else _split_benchmark(text)
+        return None, []
+    path, symbol = _split_benchmark(text)
     bars, _ = read_panel(path, None if symbol is None else [symbol])
     if bars.n_symbols != 1:
         raise DataError(
@@ -241,7 +282,9 @@ def load_benchmark(text: str | None, panel: MarketPanel, span: Window, cash: flo
             f"--benchmark {text}: its first bar is of {bars.sessions[0]}, after the run's start {sessions[0]}"
         )
     close = bars.close[rows, 0]
-    return np.asarray(cash * (close / close[0]))
+    last = bars.sessions[-1]
+    remarks = [f"the benchmark ends on {last} and is held at its last close"] if last < sessions[-1] else []
+    return np.asarray(cash * (close / close[0])), remarks
 
 
 def log_look(model: Model, result: Result, data_hash: str, clock: Clock | None = None) -> None:
@@ -260,4 +303,4 @@ def log_look(model: Model, result: Result, data_hash: str, clock: Clock | None =
 
 def _split_benchmark(text: str) -> tuple[Path, str | None]:
     name, _, symbol = text.rpartition(":")
-    return (Path(name), symbol) if name else (Path(text), None)
+    return (Path(name), symbol) if name and not Path(text).exists() else (Path(text), None)

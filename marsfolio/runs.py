@@ -28,6 +28,7 @@ from engine.tradelog import COLUMNS, ROUND_TRIP_COLUMNS, read_table, write_table
 from marsfolio.config import FORMAT_VERSION, RUN_KEYS, check_version, read_toml
 from marsfolio.logs import logged_at, open_log, run_log
 from marsfolio.report.page import render
+from marsfolio.staging import claimed, mend, staging_folder, swap
 
 EQUITY_COLUMNS = ("session", "equity", "cash", "gross_exposure", "turnover", "drawdown")
 DECISION_COLUMNS = ("session", "symbol", "target_weight", "executed_weight", "limit_applied")
@@ -35,7 +36,8 @@ LOG_FILE = "marsfolio.log"
 
 CLOSES_ONLY_REMARK = "the data has closes only: next_open means the next close, and volumes are unknown"
 SAME_CLOSE_REMARK = (
-    "fills at the close that was decided on (same_close) are optimistic: nobody can see a close and trade at it"
+    "fills at the close that was decided on (same_close) are optimistic: nobody can see a close and trade at it. "
+    "equity.csv shows a close before its fills: those of a session are in the cash and turnover of the next row"
 )
 
 _PACKAGES = ("marsfolio", "numpy", "pandas", "backtrader", "torch", "numba")
@@ -92,7 +94,13 @@ class Run:
     @cached_property
     def trades(self) -> pd.DataFrame:
         """The table of trades.csv."""
-        return self._read("trades.csv", COLUMNS)
+        table = self._read("trades.csv", COLUMNS)
+        if len(table) != self.metrics.get("n_fills", len(table)):
+            raise RunFolderError(
+                f"{self.path / 'trades.csv'} has {len(table)} fills and metrics.json says {self.metrics['n_fills']}: "
+                "it is damaged, repeat the run"
+            )
+        return table
 
     @cached_property
     def cash_flows(self) -> pd.DataFrame:
@@ -210,22 +218,32 @@ def recording(out: Path, kind: str, keep: Iterable[str] = ()) -> Iterator[None]:
     RunFolderError
         As `check_out`.
     """
-    check_out(out, kind, keep)
     place = out.resolve()
     beside = place.with_name(f"{place.name}.{LOG_FILE}")
-    beside.unlink(missing_ok=True)
-    needed = False
-    try:
-        with run_log(beside):
-            yield
-        if (place / LOG_FILE).exists():
-            beside.replace(place / LOG_FILE)
-    except BaseException as error:
-        needed = logged_at(error) is not None
-        raise
-    finally:
-        if not needed:
-            beside.unlink(missing_ok=True)
+    _check_place(out, place)
+    with claimed(place, beside):
+        needed = False
+        try:
+            mend(place, keep)
+            check_out(out, kind, keep)
+            with run_log(beside):
+                yield
+            if (place / LOG_FILE).exists():
+                beside.replace(place / LOG_FILE)
+        except BaseException as error:
+            needed = logged_at(error) is not None
+            raise
+        finally:
+            if not needed:
+                beside.unlink(missing_ok=True)
+
+
+def _check_place(out: Path, place: Path) -> None:
+    here = Path.cwd()
+    if place == here or place in here.parents:
+        raise RunFolderError(f"--out {out} is the folder you are in, or above it: name a folder of its own for the run")
+    if os.path.lexists(place) and not place.is_dir():
+        raise RunFolderError(f"{out} is a file, and a run is a folder: choose another --out")
 
 
 def write_run(
@@ -258,7 +276,7 @@ def write_run(
     """
     check_out(out, kind, keep)
     place = out.resolve()
-    staging = place.with_name(f".{place.name}.new-{secrets.token_hex(4)}")
+    staging = staging_folder(place)
     try:
         staging.mkdir(parents=True)
         told = list(dict.fromkeys([*_timing_remarks(result), *result.remarks(), *remarks]))
@@ -269,7 +287,7 @@ def write_run(
             logger.info("%s", remark)
         logger.info("run written to %s", out)
         _copy_log(staging / LOG_FILE)
-        _swap(staging, place, keep)
+        swap(staging, place, keep)
     except OSError as error:
         raise RunFolderError(f"cannot write the run {out}: {error.strerror or error}; choose another --out") from error
     finally:
@@ -334,29 +352,6 @@ def _copy_log(path: Path) -> None:
         path.touch()
     else:
         shutil.copyfile(log, path)
-
-
-def _swap(staging: Path, out: Path, keep: Sequence[str]) -> None:
-    """Put ``staging`` in the place of ``out``; undo everything when a step fails."""
-    old = out.with_name(staging.name.replace(".new-", ".old-"))
-    undo: list[tuple[Path, Path]] = []
-
-    def move(source: Path, target: Path) -> None:
-        source.rename(target)
-        undo.append((target, source))
-
-    try:
-        if out.exists():
-            move(out, old)
-        for name in keep:
-            if (old / name).exists() and not (staging / name).exists():
-                move(old / name, staging / name)
-        move(staging, out)
-    except OSError:
-        for target, source in reversed(undo):
-            target.rename(source)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _version(package: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from agents.policy import EnsemblePolicy
 from engine.errors import InputError
 from engine.limits import MODEL_LIMITS
-from engine.rebalancer import Terms
+from engine.rebalancer import Schedule, Terms
 from strategies.portfolio import PortfolioStrategy
 
 
@@ -17,7 +17,7 @@ class MarsStrategy(PortfolioStrategy):
     Raises
     ------
     InputError
-        When the policy is not an ensemble, or there are no limits.
+        When the policy is not an ensemble, there are no limits, or the schedule is not daily.
     """
 
     params: Any = (("terms", Terms(limits=MODEL_LIMITS)),)
@@ -27,4 +27,6 @@ class MarsStrategy(PortfolioStrategy):
             raise InputError(f"MarsStrategy needs a trained ensemble, was given {type(self.p.policy).__name__}")
         if self.p.terms.limits is None:
             raise InputError("MarsStrategy needs limits: an ensemble's targets are projected onto them")
+        if self.p.schedule is not Schedule.DAILY:
+            raise InputError(f"MarsStrategy decides in every session, as in training; schedule was {self.p.schedule}")
         super().__init__()

@@ -9,7 +9,7 @@ import backtrader as bt
 
 from engine.observation import Observation, feature_table
 from engine.policy import Decision, Policy
-from engine.rebalancer import Rebalancer, Schedule, Terms
+from engine.rebalancer import BasketBroker, Rebalancer, Schedule, Terms
 
 
 class PortfolioStrategy(bt.Strategy):
@@ -25,6 +25,7 @@ class PortfolioStrategy(bt.Strategy):
     schedule : daily, weekly or monthly.
     """
 
+    broker: BasketBroker
     params: Any = (("policy", None), ("terms", Terms()), ("schedule", Schedule.DAILY), ("initial_state", None))
 
     def __init__(self) -> None:
@@ -34,6 +35,10 @@ class PortfolioStrategy(bt.Strategy):
         self._rebalancer = Rebalancer(panel, features, self.p.terms, self.p.schedule)
         if self.p.initial_state is not None:
             self.restore(self.p.initial_state)
+
+    def start(self) -> None:
+        """Make sure that the broker trades on the terms that baskets are sized for."""
+        self.broker.check_terms(self.p.terms)
 
     def decide(self, observation: Observation) -> Decision | None:
         """Return target weights, or None for no rebalance in this session."""

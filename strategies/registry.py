@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 
 from engine.errors import ConfigError
 from engine.policy import Policy
@@ -16,8 +17,8 @@ WEIGHTS = "weights"
 STRATEGIES = (*BASELINES, WEIGHTS)
 
 
-def baseline(name: str) -> Policy:
-    """Return a fresh policy by its name.
+def baseline(name: str) -> Callable[[], Policy]:
+    """Return what makes a fresh policy, by its name.
 
     Raises
     ------
@@ -28,4 +29,4 @@ def baseline(name: str) -> Policy:
         near = difflib.get_close_matches(name, STRATEGIES, n=1)
         hint = f", did you mean {near[0]!r}" if near else ""
         raise ConfigError(f"unknown strategy {name!r}{hint}: there are {', '.join(STRATEGIES)}")
-    return BASELINES[name]()
+    return BASELINES[name]

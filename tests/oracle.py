@@ -75,7 +75,7 @@ class Oracle:
                 continue
             shares = weight * equity / price
             change = (shares if self.fractional else math.floor(shares)) - self.held[i]
-            if change:
+            if abs(change) > 1e-12 * self.held[i]:  # less is rounding in fractional mode
                 orders[i] = change
         return orders
 

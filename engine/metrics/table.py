@@ -123,8 +123,8 @@ def return_metrics(
 
 
 def _defined(value: float) -> float | None:
-    # An overflow is as undefined as NaN, and JSON has a word for neither.
-    return float(value) if math.isfinite(value) else None
+    # An overflow is as undefined as NaN, and JSON has a word for neither. Adding 0.0 turns -0.0 into 0.0.
+    return float(value) + 0.0 if math.isfinite(value) else None
 
 
 def _finite(name: str, values: FloatArray) -> FloatArray:

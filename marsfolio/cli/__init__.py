@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from engine.errors import Interrupted, MarsfolioError
+from engine.errors import InputError, Interrupted, MarsfolioError
 from marsfolio.cli import backtest, data, demo, report, trades, train
 from marsfolio.cli.terminal import QUICK_START
 from marsfolio.config import META_KEY
@@ -65,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     ----------
     arguments : the command line without the program's name; the process's own when None.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without the letter of a symbol is no bug
     with terminal_warnings():
         code = _run(arguments)
     sys.exit(code)
@@ -72,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
+        _check_folder()
         check_rooms()
         # Not standalone: typer would box and wrap its messages, and they would read unlike ours.
         code: Any = app(arguments, prog_name="marsfolio", standalone_mode=False)
@@ -83,11 +89,22 @@ def _run(arguments: Sequence[str] | None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has had enough; nothing more can be said there, at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         return _bug(error)
     if code == INTERRUPTED:
         _say("interrupted", "nothing was left half-written; run the same command again")
     return code if isinstance(code, int) else 0
+
+
+def _check_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise InputError("the current folder does not exist any more: change into another") from error
 
 
 def _say(kind: str, message: str) -> None:

@@ -42,7 +42,7 @@ def backtest(
     symbols: Symbols = None,
     model: Annotated[Path | None, typer.Option(help="Folder that `marsfolio train` wrote.")] = None,
     untrained: Annotated[
-        bool, typer.Option("--untrained", help="The model's ensemble as it was before training.")
+        bool, typer.Option("--untrained/--no-untrained", help="The model's ensemble as it was before training.")
     ] = False,
     strategy: Annotated[str | None, typer.Option(help="equal_weight, buy_and_hold or weights.")] = None,
     weights: Annotated[
@@ -65,7 +65,7 @@ def backtest(
 ) -> None:
     """Run a model or a strategy over past bars with costs, and write a run folder."""
     from marsfolio.cli.results import print_metrics
-    from marsfolio.compose import load_benchmark, log_look, provenance_of, window
+    from marsfolio.compose import absolute_benchmark, load_benchmark, log_look, provenance_of, remarks_of, window
     from marsfolio.runs import recording, write_run
 
     _check_choice(model, untrained, strategy, weights, symbols, rebalance)
@@ -74,13 +74,14 @@ def backtest(
         trained, market, terms = _market(model, data, symbols, terms, cap, cash_buffer)
         span = window(market.panel, start, end, "--start/--end")
         plan = _plan(trained, untrained, str(strategy), market, terms, span, rebalance, weights)
-        held = load_benchmark(benchmark, market.panel, span, cash)
+        held, of_benchmark = load_benchmark(benchmark, market.panel, span, cash)
         result = plan.run(engine.value)
         if trained is not None and not untrained:
             log_look(trained, result, market.panel.content_hash)
-        remarks = _remarks(plan, market)
-        write_run(out, KIND, result, KIND, resolved(ctx), provenance_of(market.panel, trained), held, remarks)
-        print_metrics({strategy or "mars": result.metrics()}, f"Backtest written to {out}", remarks + result.remarks())
+        remarks = remarks_of(plan, market, trained, result) + of_benchmark
+        options = {**resolved(ctx), **absolute_benchmark(benchmark)}
+        write_run(out, KIND, result, KIND, options, provenance_of(market.panel, trained, weights), held, remarks)
+    print_metrics({strategy or "mars": result.metrics()}, f"Backtest written to {out}", remarks + result.remarks())
 
 
 def _check_choice(
@@ -91,8 +92,13 @@ def _check_choice(
     symbols: str | None,
     rebalance: Rebalance,
 ) -> None:
-    if (model is None) == (strategy is None):
+    if model is None and strategy is None:
         raise ConfigError("give either --model FOLDER or --strategy NAME")
+    if model is not None and strategy is not None:
+        raise ConfigError(
+            f"give either --model FOLDER or --strategy NAME, not both: --model is {model} and --strategy is {strategy} "
+            "(one may come from the --config file)"
+        )
     if model is not None and (weights is not None or symbols is not None):
         raise ConfigError("--weights and --symbols go with --strategy; a model trades the symbols it was trained on")
     if model is not None and rebalance is not Rebalance.DAILY:
@@ -134,18 +140,3 @@ def _plan(
     if trained is not None:
         return plan_model(trained, market.panel, terms, span, not untrained)
     return plan_strategy(strategy, market.panel, terms, span, Schedule(rebalance.value), weights)
-
-
-def _remarks(plan: Plan, market: Market) -> list[str]:
-    """Return what a reader of the run should know about its data and warm-up."""
-    from marsfolio.runs import CLOSES_ONLY_REMARK
-
-    found = [CLOSES_ONLY_REMARK] if market.panel.closes_only else []
-    found += market.notes
-    missing = plan.policy.lookback_bars - 1 - plan.first
-    if plan.policy.features and missing > 0:
-        found.append(
-            f"the data begins {plan.first} sessions before the run and features use {plan.policy.lookback_bars}: "
-            f"the first {missing} decisions see less history than in training"
-        )
-    return found

@@ -41,7 +41,7 @@ Cash = Annotated[float, typer.Option(help="Initial cash.")]
 CommissionBps = Annotated[float, typer.Option(help="Commission, basis points of the traded value.")]
 SlippageBps = Annotated[float, typer.Option(help="How much worse than the bar's price orders execute, basis points.")]
 FillOption = Annotated[Fill, typer.Option(help="When orders execute; same_close is optimistic.")]
-Fractional = Annotated[bool, typer.Option("--fractional", help="Trade fractions of shares.")]
+Fractional = Annotated[bool, typer.Option("--fractional/--no-fractional", help="Trade fractions of shares.")]
 Cap = Annotated[float | None, typer.Option(help="Largest weight of one symbol. 0.2 for models, none for strategies.")]
 CashBuffer = Annotated[
     float | None, typer.Option(help="Smallest weight of cash. 0.05 for models, none for strategies.")

@@ -20,13 +20,17 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(columns):
         right = any(_is_number(row[number]) for row in rows)
         table.add_column(Text(name), justify="right" if right else "left")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console() if sys.stdout.isatty() else Console(width=_UNBOUNDED)
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    console = Console() if terminal else Console(width=_UNBOUNDED)
+    if title:
+        # A line of its own: a table would break it at its own width, and a path could not be copied.
+        console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table)
 
 

@@ -45,7 +45,7 @@ def train(
     setting: Annotated[Setting, typer.Option(help="Which settings to train with.")] = Setting.PUBLISHED,
     episodes: Annotated[int | None, typer.Option(min=1, help="Episodes at most; 300 when absent.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted training.")] = False,
     cash: Cash = 1_000_000.0,
     commission_bps: CommissionBps = 10.0,
     slippage_bps: SlippageBps = 0.0,

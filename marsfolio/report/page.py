@@ -129,7 +129,9 @@ def _headlines(metrics: Mapping[str, Any], equity: pd.DataFrame) -> Iterator[Ite
     for name in _HEADLINES:
         item = _item(metrics, name)
         # Cents would not fit, and nobody reads them here; the table below has them.
-        yield item._replace(shown=item.shown.split(".")[0]) if _METRICS[name][1] == "money" else item
+        if _METRICS[name][1] == "money" and metrics.get(name) is not None:
+            item = item._replace(shown=f"{metrics[name]:,.0f}")
+        yield item
         if name == "total_return" and "benchmark" in equity:
             yield from _benchmark(equity["benchmark"].dropna())
 

@@ -34,7 +34,7 @@ HOW = st.sampled_from(CHANGES)
 TIMINGS = st.sampled_from(FillTiming)
 
 SETTINGS = Settings(hidden=(16, 8), controller_hidden=(8,), lookback_bars=48)
-TRAINING = (44, 59)
+TRAINING = (44, 89)
 
 
 @dataclass
@@ -134,18 +134,18 @@ def test_known_weights_in_the_compiled_loop_cannot_see_the_future(
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
 @settings(max_examples=8)
-@given(seed=SEEDS, row=st.integers(60, 71), how=HOW, timing=TIMINGS)
+@given(seed=SEEDS, row=st.integers(90, 101), how=HOW, timing=TIMINGS)
 def test_an_ensemble_and_its_encoder_cannot_see_the_future(
     engine: str, seed: int, row: int, how: str, timing: FillTiming
 ) -> None:
-    panel = random_panel(seed, 73, 3, holes=0.02)
+    panel = random_panel(seed, 103, 3, holes=0.02)
     terms = Terms(timing=timing, limits=MODEL_LIMITS)
-    check_future(ensemble, engine, panel, 60, row, how, terms, seed)
+    check_future(ensemble, engine, panel, 90, row, how, terms, seed)
 
 
 def test_an_ensemble_does_trade_in_these_checks() -> None:
-    panel = random_panel(1, 73, 3, holes=0.0)
-    result = run_strategy("policy", ensemble(panel), panel, Terms(limits=MODEL_LIMITS), 60)
+    panel = random_panel(1, 103, 3, holes=0.0)
+    result = run_strategy("policy", ensemble(panel), panel, Terms(limits=MODEL_LIMITS), 90)
     assert len(result.trades) > 10
     assert result.agent_weights.shape == (13, 10)
 
@@ -169,9 +169,9 @@ def test_the_check_catches_an_encoder_fitted_to_the_test_window() -> None:
         encoder = Encoder.fit(table)
         return EnsemblePolicy(Ensemble(SETTINGS, encoder.size, panel.n_symbols, seed=3), encoder, SETTINGS)
 
-    panel = random_panel(5, 73, 3, holes=0.0)
+    panel = random_panel(5, 103, 3, holes=0.0)
     with pytest.raises(AssertionError):
-        check_future(peeking, "policy", panel, 60, 66, "multiply", Terms(limits=MODEL_LIMITS), seed=2)
+        check_future(peeking, "policy", panel, 90, 96, "multiply", Terms(limits=MODEL_LIMITS), seed=2)
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
@@ -185,9 +185,9 @@ def test_a_schedule_does_not_look_ahead_for_the_last_session_of_a_period(engine:
 
 
 @settings(max_examples=15)
-@given(seed=SEEDS, row=st.integers(40, 68), how=HOW)
+@given(seed=SEEDS, row=st.integers(80, 108), how=HOW)
 def test_features_and_the_fitted_encoder_do_not_depend_on_later_bars(seed: int, row: int, how: str) -> None:
-    panel = random_panel(seed, 70, 3, holes=0.05)
+    panel = random_panel(seed, 110, 3, holes=0.05)
     tables = [feature_table(p, MARS_FEATURES, 48, 40, row) for p in (panel, changed_after(panel, row, how, seed))]
     np.testing.assert_array_equal(tables[0].values, tables[1].values)
     one, other = (Encoder.fit(table) for table in tables)

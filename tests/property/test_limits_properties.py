@@ -163,7 +163,7 @@ def test_costs_out_of_range_are_refused(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("cash", [*BAD_NUMBERS, 0.0])
 def test_cash_that_is_not_positive_is_refused(cash: float) -> None:
-    with pytest.raises(ConfigError, match=r"cash must be positive, was "):
+    with pytest.raises(ConfigError, match=r"cash must be positive and finite, was "):
         Terms(cash=cash)
 
 

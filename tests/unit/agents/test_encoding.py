@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from toys import TRAIN, VALIDATION, make_panel, make_trainer, with_rows
 
-from agents.encoding import Encoder
+from agents.encoding import MIN_SESSIONS, Encoder
 from agents.settings import Settings
 from engine.arrays import FloatArray
 from engine.metrics.tracker import RiskTracker
@@ -33,8 +34,8 @@ def make_observation(features: FloatArray, weights: list[float], cash_weight: fl
     )
 
 
-# Three sessions, two assets, two features.
-TABLE = [[[1.0, 30.0], [5.0, 50.0]], [[2.0, 50.0], [5.0, 60.0]], [[3.0, 70.0], [5.0, 100.0]]]
+# Three sessions, two assets, two features, repeated until there are enough sessions for statistics.
+TABLE = [[[1.0, 30.0], [5.0, 50.0]], [[2.0, 50.0], [5.0, 60.0]], [[3.0, 70.0], [5.0, 100.0]]] * (MIN_SESSIONS // 3)
 
 
 def test_mean_and_deviation_are_taken_per_asset_and_feature() -> None:
@@ -58,12 +59,13 @@ def test_missing_features_do_not_count_in_the_statistics() -> None:
     assert np.array_equal(known.std, padded.std)
 
 
-def test_an_asset_without_any_feature_gets_mean_0_and_deviation_1() -> None:
+@pytest.mark.parametrize("known", [0, MIN_SESSIONS - 1])
+def test_an_asset_hardly_seen_in_training_is_always_the_mean(known: int) -> None:
     values = np.array(TABLE)
-    values[:, 1] = np.nan
+    values[known:, 1] = np.nan
     encoder = Encoder.fit(make_table(values))
-    assert encoder.mean[1].tolist() == [0.0, 0.0]
-    assert encoder.std[1].tolist() == [1.0, 1.0]
+    assert encoder.features(np.array([[2.0, 50.0], [5.0, 99.0]])).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert encoder.features(np.array([[3.0, 70.0], [5.0, 99.0]]))[0].min() > 1.0
 
 
 def test_a_feature_that_is_not_known_becomes_0() -> None:

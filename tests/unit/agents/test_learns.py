@@ -10,7 +10,7 @@ from toys import SMALL, TERMS, make_panel, train_model
 
 from agents import training
 from agents.checkpoint import Model
-from agents.ensemble import Ensemble, Learner
+from agents.ensemble import Ensemble, Learner, Targets
 from agents.policy import EnsemblePolicy
 from agents.training import Window
 from engine.backtest import run_policy
@@ -82,7 +82,7 @@ def test_training_with_the_sign_of_the_reward_flipped_avoids_the_asset_that_rise
 
 def controlled(best: int) -> Learner:
     """Return a learner whose critics give one agent the highest value, at a risk that is the same for all."""
-    learner = Learner(Ensemble(SMALL, 9, 2, seed=0), Ensemble(SMALL, 9, 2, seed=0), SMALL)
+    learner = Learner(Ensemble(SMALL, 9, 2, seed=0), Targets(Ensemble(SMALL, 9, 2, seed=0)), SMALL)
     with torch.no_grad():
         for network in (learner.ensemble.critic, learner.ensemble.safety):
             # One network for all agents, so that they differ by the bias below alone.

@@ -441,3 +441,10 @@ def test_a_training_that_diverges_stops_and_says_so(tmp_path: Path) -> None:
         trainer.ensemble.critic.weights[0].fill_(math.inf)
     with pytest.raises(ConfigError, match="training diverged in episode 1"):
         trainer.run()
+
+
+def test_patience_runs_out_at_a_validation_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored(monkeypatch, 2.0, 1.0, 1.0, 1.0)
+    model = train_model(tmp_path / "model", episodes=20, validation_every=2, patience=3)
+    # The best is in episode 2; patience is over after 5, the next validation is in 6.
+    assert model.manifest["episodes_trained"] == 6

@@ -65,3 +65,19 @@ def test_a_mars_strategy_without_an_ensemble_is_refused() -> None:
     broker, feed = broker_of(PANEL)
     with pytest.raises(InputError, match="needs a trained ensemble, was given EqualWeight"):
         run_cerebro(MarsStrategy, {"policy": EqualWeight()}, feed, broker)
+
+
+def test_a_strategy_on_other_terms_than_the_account_is_refused() -> None:
+    broker, feed = broker_of(PANEL)
+    with pytest.raises(InputError, match=r"the strategy trades on .*cash=5\.0.*the account on .*cash=1000\.0"):
+        run_cerebro(PortfolioStrategy, {"policy": EqualWeight(), "terms": Terms(cash=5.0)}, feed, broker)
+
+
+def test_analyzers_of_backtrader_that_ask_for_values_run() -> None:
+    broker, feed = broker_of(PANEL)
+    parameters = {"policy": EqualWeight(), "terms": Terms(cash=1000.0)}
+    strategy = run_cerebro(PortfolioStrategy, parameters, feed, broker, {"values": bt.analyzers.PositionsValue})
+    assert len(strategy.analyzers.values.get_analysis()) == 3
+    assert broker.getvalue([feed]) == 0.0
+    assert broker.getvalue(panel_feeds(PANEL)) == 45 * 12 + 24 * 20
+    assert broker.get_cash() + broker.getvalue(panel_feeds(PANEL)) == pytest.approx(broker.get_value())

@@ -274,3 +274,35 @@ def test_unknown_features_are_zero_in_the_flat_observation() -> None:
     env = make_env(panel, names=FEATURES)
     observation, _ = env.reset()
     assert observation.tolist() == [1, 0, 0, 0, 0, 0, 0]
+
+
+def test_features_of_other_sessions_are_refused_not_taken_from_the_end_of_the_table() -> None:
+    panel = random_panel(3, 60, 3, holes=0.0)
+    features = feature_table(panel, FEATURES, LOOKBACK, 50, 59)
+    for row in (49, 60):
+        with pytest.raises(InputError, match=f"features cover rows 50 to 59, not {row}"):
+            features.at(row)
+    with pytest.raises(InputError, match="features cover rows 50 to 59, not 45"):
+        PortfolioEnv(panel, features, 45, 59, Terms(limits=MODEL_LIMITS))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_action_that_is_not_finite_is_refused(value: float) -> None:
+    env = make_env(random_panel(3, 20, 3, holes=0.0))
+    env.reset()
+    with pytest.raises(InputError, match="an action must be finite"):
+        env.step(np.array([0.1, value, 0.1], np.float32))
+
+
+def test_an_action_of_zero_keeps_the_shares_and_one_out_of_range_is_clipped() -> None:
+    panel = random_panel(3, 40, 3, holes=0.0)
+    env = make_env(panel)
+    env.reset()
+    env.step(np.full(3, 5.0, np.float32))
+    env.step(np.zeros(3, np.float32))
+    held = env.account.quantity.copy()
+    assert (held > 0).all()
+    assert (held * env.account.mark / 1e6 < 1.5 * STEP_SIZE).all()
+    for _ in range(30):
+        env.step(np.zeros(3, np.float32))
+    assert env.account.quantity.tolist() == held.tolist()

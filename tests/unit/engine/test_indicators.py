@@ -10,20 +10,20 @@ from panels import SEEDS, panel_of, random_panel
 
 from engine.arrays import FloatArray
 from engine.errors import InputError
-from engine.indicators import FEATURES, LOOKBACK_BARS, MARS_FEATURES, MIN_BARS, Window, adx, cci, macd, price, rsi
+from engine.indicators import FEATURES, LOOKBACK_BARS, MARS_FEATURES, MIN_BARS, BarWindow, adx, cci, macd, price, rsi
 from engine.observation import feature_table
 
 N_BARS = 60
 
 
-def straight(step: float, start: float = 100.0, n: int = N_BARS) -> Window:
+def straight(step: float, start: float = 100.0, n: int = N_BARS) -> BarWindow:
     close = start + step * np.arange(n)
-    return Window(close + 0.5, close - 0.5, close)
+    return BarWindow(close + 0.5, close - 0.5, close)
 
 
-def random_window(seed: int, n: int = N_BARS) -> Window:
+def random_window(seed: int, n: int = N_BARS) -> BarWindow:
     panel = random_panel(seed, n, 1, holes=0.0, cents=False)
-    return Window(panel.high[:, 0].copy(), panel.low[:, 0].copy(), panel.close[:, 0].copy())
+    return BarWindow(panel.high[:, 0].copy(), panel.low[:, 0].copy(), panel.close[:, 0].copy())
 
 
 def exponential_mean(values: FloatArray, bars: int, start: int) -> FloatArray:
@@ -53,7 +53,7 @@ def wilder_sums(values: FloatArray, bars: int = 14) -> FloatArray:
     return np.array(sums)
 
 
-def plain_adx(window: Window) -> float:
+def plain_adx(window: BarWindow) -> float:
     up, down = np.diff(window.high), -np.diff(window.low)
     plus = wilder_sums(np.where((up > down) & (up > 0), up, 0.0))
     minus = wilder_sums(np.where((down > up) & (down > 0), down, 0.0))
@@ -68,7 +68,7 @@ def test_rsi_is_100_when_every_bar_rises_and_0_when_every_bar_falls(step: float,
 def test_rsi_is_50_when_rises_and_falls_are_equal() -> None:
     close = np.where(np.arange(N_BARS) % 2 == 0, 100.0, 101.0)
     # Wilder's averages lean to the last bar, by a 14th at most.
-    assert rsi(Window(close, close, close)) == pytest.approx(50, abs=100 / 14 / 2)
+    assert rsi(BarWindow(close, close, close)) == pytest.approx(50, abs=100 / 14 / 2)
 
 
 @settings(max_examples=15)
@@ -125,7 +125,7 @@ def test_macd_is_the_gap_between_two_exponential_means(seed: int) -> None:
 def test_price_is_the_last_close_over_the_mean_close() -> None:
     close = np.full(N_BARS, 100.0)
     close[-1] = 160.0
-    assert price(Window(close, close, close)) == pytest.approx(160 / 101 - 1)
+    assert price(BarWindow(close, close, close)) == pytest.approx(160 / 101 - 1)
 
 
 @pytest.mark.parametrize("name", FEATURES)
@@ -133,7 +133,7 @@ def test_price_is_the_last_close_over_the_mean_close() -> None:
 @given(seed=SEEDS, scale=st.sampled_from([3.0, 0.01, 1000.0]))
 def test_no_feature_depends_on_the_level_of_prices(name: str, seed: int, scale: float) -> None:
     window = random_window(seed)
-    scaled = Window(*(scale * values for values in window))
+    scaled = BarWindow(*(scale * values for values in window))
     # Rounding only: the prices are not multiples of a power of two.
     assert FEATURES[name](scaled) == pytest.approx(FEATURES[name](window), rel=1e-6, abs=1e-9)
 
@@ -143,7 +143,7 @@ def test_no_feature_depends_on_the_level_of_prices(name: str, seed: int, scale: 
 @pytest.mark.parametrize("level", [0.01, 100.0, 123_456.78])
 def test_flat_prices_give_finite_features(name: str, n: int, level: float) -> None:
     flat = np.full(n, level)
-    assert np.isfinite(FEATURES[name](Window(flat, flat, flat)))
+    assert np.isfinite(FEATURES[name](BarWindow(flat, flat, flat)))
 
 
 @pytest.mark.parametrize("name", FEATURES)

@@ -11,10 +11,11 @@ from engine.account import Account
 from engine.arrays import FloatArray
 from engine.backtest import run_weights
 from engine.costs import Costs
-from engine.errors import InputError
+from engine.errors import InputError, PolicyError
+from engine.limits import Limits
 from engine.panel import MarketPanel
 from engine.policy import Policy
-from engine.rebalancer import Schedule, Terms
+from engine.rebalancer import Basket, Schedule, Terms
 from engine.result import Result
 from engine.simulator import FillTiming
 from strategies.baselines import BuyAndHold, EqualWeight
@@ -96,7 +97,7 @@ def test_buys_shrink_by_one_factor_when_the_market_opens_higher(engine: str) -> 
     # 50 A at 20 and 25 B at 20 cost 1,500. 1000 / 1500 of 50 is 33.3, of 25 is 16.7: 33 and 16 for 980.
     check(result, [(1, "A", 33, 20, 340), (1, "B", 16, 20, 20)], cash=[1000, 20, 20])
     assert list(result.trades.table()["reason"]) == ["rebalance, shrunk to cash"] * 2
-    assert result.remarks() == ["buys were shrunk to the cash present in 1 sessions"]
+    assert result.remarks() == ["buys were shrunk to the cash present after 1 decisions"]
     assert set(result.decision_table()["limit_applied"]) == {"shrunk_to_cash"}
 
 
@@ -308,6 +309,51 @@ def test_a_zero_target_of_a_symbol_not_held_and_without_a_bar_is_no_dropped_orde
 def test_an_account_refuses_sessions_outside_its_window() -> None:
     panel = panel_of(np.full((4, 2), 10.0))
     account = Account(panel, 1, 2, Terms())
-    for row in (0, 3):
-        with pytest.raises(InputError, match=f"row must be from 1 to 2, was {row}"):
+    for row in (0, 2, 3):
+        with pytest.raises(InputError, match=f"the next session to settle is row 1 of at most 2, was {row}"):
             account.settle(row)
+    for first, last in ((-1, 2), (2, 1), (0, 4)):
+        with pytest.raises(InputError, match=r"0 <= first <= last < 4"):
+            Account(panel, first, last, Terms())
+
+
+def test_an_account_takes_the_sessions_in_order_and_a_basket_of_the_last_alone() -> None:
+    panel = panel_of(np.full((4, 2), 10.0))
+    account = Account(panel, 0, 3, Terms())
+    account.settle(0)
+    nothing = np.zeros(2)
+    for row in (-1, 1):
+        with pytest.raises(InputError, match=f"of the session settled last, row 0, was of {row}"):
+            account.submit(Basket(row, nothing, nothing, np.zeros(2, np.int8), {}))
+    with pytest.raises(InputError, match="was 0"):
+        account.settle(0)
+    with pytest.raises(InputError, match="simulate needs a new one"):
+        account.simulate(np.full((4, 2), np.nan))
+
+
+def test_a_basket_shrunk_to_nothing_is_reported() -> None:
+    panel = panel_of(np.array([[100.0], [100.0], [100.0]]), np.array([[100.0], [101.0], [101.0]]))
+    result = run_weights(np.array([[1.0], [np.nan], [np.nan]]), panel, 0, 2, Terms(cash=100.0))
+    assert len(result.trades) == 0
+    assert result.remarks() == ["buys were shrunk to the cash present after 1 decisions"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_kept_shares_use_up_the_budget_of_the_others(engine: str) -> None:
+    panel = panel_of(np.full((3, 3), 10.0))
+    weights = np.array([[0.45, 0.0, 0.0], [np.nan, 0.5, 0.5], [np.nan, np.nan, np.nan]])
+    terms = Terms(cash=1000.0, costs=Costs(0.0), limits=Limits(cap=0.5, cash_buffer=0.05))
+    # 45 shares are kept: 95 % - 45 % is left for two targets of 50 %.
+    result = run_targets(engine, weights, panel, terms)
+    np.testing.assert_allclose(result.target_weight[1], [np.nan, 0.25, 0.25], rtol=1e-15)  # 0.95 - 0.45 rounds
+    assert result.final_quantity.tolist() == [45.0, 24.0, 24.0]  # a hair below 25 shares, floored
+    assert result.cash[-1] == 70.0
+
+
+def test_a_row_that_is_lawful_by_a_hair_does_not_hide_the_next() -> None:
+    panel = panel_of(np.full((4, 20), 10.0))
+    weights = np.full((4, 20), (1 + 0.9e-9) / 20)
+    weights[2] = 0.0
+    weights[2, 0] = 5.0
+    with pytest.raises(PolicyError, match=r"must sum to at most 1, the rest being cash; was 5\.0"):
+        run_weights(weights, panel, 0, 3, Terms())

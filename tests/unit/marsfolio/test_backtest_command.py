@@ -64,8 +64,8 @@ WINDOWS = "--train 2023-01-02:2023-02-17 --validation 2023-02-20:2023-03-24"
         (f"{EQUAL} --start 2023-02-30", "must be a date such as 2024-01-02, was '2023-02-30'"),
         (f"{EQUAL} --start 2023-02-01 --end 2023-01-03", "must begin before it ends"),
         (f"{EQUAL} --start 2024-02-01", "no session between 2024-02-01 and the last"),
-        (f"{EQUAL} --cash 0", "cash must be positive, was 0"),
-        (f"{EQUAL} --cash nan", "cash must be positive, was nan"),
+        (f"{EQUAL} --cash 0", "cash must be positive and finite, was 0"),
+        (f"{EQUAL} --cash nan", "cash must be positive and finite, was nan"),
         (f"{EQUAL} --commission-bps -1", "commission_bps must be at least 0"),
         (f"{EQUAL} --slippage-bps 10000", "slippage_bps must be at least 0 and below 10000"),
         (f"{EQUAL} --cap 0", "cap must be above 0 and at most 1, was 0"),
@@ -127,3 +127,62 @@ def test_a_weekly_rebalance_decides_in_the_first_session_of_a_week(folder: Path)
     assert (fills["quantity"] % 1 != 0).any()
     metrics = json.loads((folder / "r" / "metrics.json").read_text())
     assert metrics["n_fills"] == len(fills)
+
+
+def test_a_run_repeats_from_another_folder_with_its_benchmark(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(f"{EQUAL} --benchmark index.csv:AA") == 0
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    assert run("backtest --config ../r/config.toml --out again") == 0
+    assert Path("again/equity.csv").read_bytes() == Path("../r/equity.csv").read_bytes()
+
+
+def test_a_benchmark_that_ends_early_is_remarked_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = pd.read_csv("index.csv").head(30)
+    short.to_csv("short.csv", index=False)
+    assert run(f"{EQUAL} --benchmark short.csv") == 0
+    assert f"note: the benchmark ends on {SESSIONS[29]} and is held at its last close" in capsys.readouterr().out
+
+
+def test_dates_of_a_weights_file_that_a_schedule_passes_over_are_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "backtest --data bars.csv --strategy weights --weights weights.csv --out r"
+    assert run(f"{line} --rebalance monthly") == 0
+    assert "note: 57 of 60 dates of the weights file were passed over" in capsys.readouterr().out
+    assert run(line) == 0
+    assert "passed over" not in capsys.readouterr().out
+    assert 'weights_hash = "' in (folder / "r" / "config.toml").read_text()
+
+
+def test_a_truncated_trade_log_is_not_taken_for_a_whole_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(EQUAL) == 0
+    trades = folder / "r" / "trades.csv"
+    trades.write_text("".join(trades.read_text().splitlines(keepends=True)[:5]))
+    assert run("trades r --format csv --out t.csv") == 2
+    assert "has 4 fills and metrics.json says" in capsys.readouterr().err
+
+
+def test_a_failed_export_leaves_the_earlier_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(EQUAL) == 0
+    assert run("trades r --out t.csv") == 0
+    before = (folder / "t.csv").read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        (folder / ".t.csv.new").write_text("half a")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    assert run("trades r --out t.csv") == 2
+    assert (folder / "t.csv").read_bytes() == before
+    assert not (folder / ".t.csv.new").exists()
+
+
+def test_a_flag_wins_over_a_file_that_switches_something_on(folder: Path) -> None:
+    Path("f.toml").write_text(
+        '[backtest]\ndata = "bars.csv"\nstrategy = "equal_weight"\nfractional = true\nout = "r"\n'
+    )
+    assert run("backtest --config f.toml") == 0
+    assert (pd.read_csv("r/trades.csv")["quantity"] % 1 != 0).any()
+    assert run("backtest --config f.toml --no-fractional") == 0
+    assert (pd.read_csv("r/trades.csv")["quantity"] % 1 == 0).all()
