@@ -136,7 +136,6 @@ class Account:
         """
         if self._settled >= self.first:
             raise InputError("this account has run: simulate needs a new one")
-        self._settled = self.last
         if weights.shape != self.panel.close.shape:
             raise PolicyError(f"weights must have the panel's shape {self.panel.close.shape}, had {weights.shape}")
         part = np.ascontiguousarray(weights[self.first : self.last + 1], dtype=np.float64)
@@ -144,6 +143,7 @@ class Account:
         if not decided_rows(part, limited, self._decided):
             for t, row_weights in enumerate(part):
                 check_weights(row_weights, self.panel.sessions[self.first + t], limited)
+        self._settled = self.last
         n_rows, n = part.shape
         step = max(1, len(self._fills) // n)
         for start in range(0, n_rows, step):

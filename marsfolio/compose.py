@@ -181,11 +181,13 @@ def remarks_of(plan: Plan, market: Market, model: Model | None, result: Result) 
             f"the data begins {plan.first} sessions before the run and features use {policy.lookback_bars}: "
             f"the first {missing} decisions see less history than in training"
         )
-    if model is not None and str(panel.sessions[plan.first]) <= model.manifest["validation"][1]:
-        found.append(
-            f"in sample: the model was trained and chosen on sessions up to {model.manifest['validation'][1]}, "
-            "and this run looks at some of them"
-        )
+    if model is not None:
+        seen = model.manifest["train"][0], model.manifest["validation"][1]
+        if str(panel.sessions[plan.first]) <= seen[1] and str(panel.sessions[plan.last]) >= seen[0]:
+            found.append(
+                f"in sample: the model was trained and chosen on sessions from {seen[0]} to {seen[1]}, "
+                "and this run looks at some of them"
+            )
     if plan.weights is not None:
         asked = int((~np.isnan(plan.weights[plan.first : plan.last + 1]).all(axis=1)).sum())
         passed = asked - int(result.decided.sum())

@@ -242,8 +242,6 @@ def _check_place(out: Path, place: Path) -> None:
     here = Path.cwd()
     if place == here or place in here.parents:
         raise RunFolderError(f"--out {out} is the folder you are in, or above it: name a folder of its own for the run")
-    if os.path.lexists(place) and not place.is_dir():
-        raise RunFolderError(f"{out} is a file, and a run is a folder: choose another --out")
 
 
 def write_run(

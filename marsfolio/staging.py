@@ -6,8 +6,9 @@ import fcntl
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from engine.errors import RunFolderError
 
@@ -18,25 +19,35 @@ _NEW, _OLD = "new", "old"
 def claimed(place: Path, lock: Path) -> Iterator[None]:
     """Hold ``lock``, a file beside the run, so that no other process writes the same run.
 
+    Folders made for it are removed again when nothing came to stand in them.
+
     Raises
     ------
     RunFolderError
         When another process holds it, or it cannot be written.
     """
+    made = [folder for folder in lock.parents if not folder.exists()]
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("a")
     except OSError as error:
         raise RunFolderError(f"cannot write {lock}: {error.strerror}; choose another --out") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunFolderError(
-                f"another marsfolio is writing {place}: wait for it, or choose another --out"
-            ) from error
-        file.truncate(0)
-        yield
+    try:
+        with file:
+            _lock(file, place)
+            file.truncate(0)
+            yield
+    finally:
+        with suppress(OSError):  # the first that a run now stands in ends it
+            for folder in made:
+                folder.rmdir()
+
+
+def _lock(file: IO[str], place: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise RunFolderError(f"another marsfolio is writing {place}: wait for it, or choose another --out") from error
 
 
 def staging_folder(place: Path) -> Path:

@@ -44,7 +44,9 @@ def test_the_demo_leaves_runs_that_can_be_repeated_and_exported(tmp_path: Path) 
             assert filecmp.cmp(run / file, tmp_path / name / file, shallow=False), f"{name}/{file} differs"
     inside = ("--start", "2018-06-01", "--end", "2018-06-29", "--engine", "kernel", "--out", "inside")
     looked = marsfolio("backtest", "--model", str(demo / "model"), *inside, folder=tmp_path)
-    assert "note: in sample: the model was trained and chosen on sessions up to 2018-12-31" in looked.stdout
+    assert (
+        "note: in sample: the model was trained and chosen on sessions from 2010-01-04 to 2018-12-31" in looked.stdout
+    )
     exported = marsfolio("trades", str(demo), "--format", "jsonl", "--out", "trades.jsonl", folder=tmp_path)
     assert exported.returncode == 0, exported.stderr
     assert (

@@ -78,6 +78,8 @@ WINDOWS = "--train 2023-01-02:2023-02-17 --validation 2023-02-20:2023-03-24"
         (f"{EQUAL} --benchmark index.csv:ZZ", "no bars for 'ZZ'"),
         ("backtest --data bars.csv --strategy equal_weight --out a_file", "a_file is a file"),
         ("backtest --data bars.csv --strategy equal_weight --out a_folder", "a_folder is not empty"),
+        ("backtest --data bars.csv --strategy nope --out new/deep/r", "unknown strategy 'nope'"),
+        ("backtest --data bars.csv --strategy equal_weight --out a_file/r", "choose another --out"),
         ("backtest --data bars.csv --model a_folder --out r", "has no manifest.json"),
         ("backtest --data bars.csv --model nowhere --out r", "nowhere is not a model folder"),
         ("backtest --config c.toml", "has no key 'strategi'; did you mean 'strategy'?"),
