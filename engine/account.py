@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from engine.arrays import FloatArray, SessionArray
+from engine.costs import CostRates
 from engine.errors import InputError, PolicyError
+from engine.ledger import FILL, FLOW, Bars, Book, Log, Records
 from engine.panel import MarketPanel
 from engine.rebalancer import Basket, Terms, check_weights
 from engine.result import Result
-from engine.simulator import FILL, Bars, Book, Records, decided_rows, settle, simulate
+from engine.risk import trailing_volatility
+from engine.simulator import decided_rows, settle, simulate
 from engine.tradelog import TradeLog
-
-_CHUNK_FILLS = 1 << 18
 
 
 class Account:
@@ -24,7 +25,8 @@ class Account:
     Raises
     ------
     InputError
-        When the rows are not 0 <= first <= last < T; and from the methods, when they are called out of order.
+        When the rows are not 0 <= first <= last < T, or costs read volumes that the panel lacks; and from the
+        methods, when they are called out of order.
     """
 
     def __init__(self, panel: MarketPanel, first: int, last: int, terms: Terms) -> None:
@@ -35,14 +37,15 @@ class Account:
         self.last = last
         self.terms = terms
         n_rows, n = last - first + 1, panel.n_symbols
-        part = slice(first, last + 1)
-        self._bars = Bars(panel.open[part], panel.close[part], panel.has_bar[part])
+        self._rules = terms.rules
+        self._bars = bars_of(panel, first, last, self._rules.rates)
         self._book = Book(
             cash=np.array([terms.cash], dtype=np.float64),  # an integer would make all cash whole
             quantity=np.zeros(n),
             mark=np.full(n, np.nan),
             pending=np.zeros(n),
             pending_row=np.array([-1], dtype=np.int64),
+            month_volume=np.zeros(1),
         )
         self._records = Records(
             equity=np.full(n_rows, np.nan),
@@ -53,13 +56,17 @@ class Account:
             executed_weight=np.full((n_rows, n), np.nan),
             outcome=np.zeros((n_rows, n), dtype=np.int8),
         )
-        self._rules = terms.rules
         self._decided = np.zeros(n_rows, dtype=np.bool_)
         self._agent_names: tuple[str, ...] = ()
         self._agent_weights: list[tuple[int, list[float]]] = []
-        self._fills = np.empty(max(2 * n, min(n_rows * n, _CHUNK_FILLS)), dtype=FILL)
-        self._n_fills = 0
-        self._full_chunks: list[np.ndarray[tuple[int], np.dtype[np.void]]] = []
+        # Room for the most that can happen: memory that is never written costs nothing.
+        n_flows = 3 * n + 1 if panel.has_actions else 1
+        self._log = Log(
+            fills=np.empty(n_rows * n, dtype=FILL),
+            flows=np.empty(n_rows * n_flows, dtype=FLOW),
+            n_fills=np.zeros(1, dtype=np.int64),
+            n_flows=np.zeros(1, dtype=np.int64),
+        )
         self._equity = float(terms.cash)
         self._settled = first - 1
 
@@ -94,10 +101,8 @@ class Account:
         if row != self._settled + 1 or row > self.last:
             raise InputError(f"the next session to settle is row {self._settled + 1} of at most {self.last}, was {row}")
         self._settled = row
-        if len(self._fills) - self._n_fills < self.panel.n_symbols:
-            self._keep_fills()
         t = row - self.first
-        self._n_fills = settle(t, self._bars, self._book, self._records, self._rules, self._fills, self._n_fills)
+        settle(t, self._bars, self._book, self._records, self._rules, self._log)
         self._equity = float(self._records.equity[t])
 
     def submit(self, basket: Basket) -> None:
@@ -144,34 +149,12 @@ class Account:
             for t, row_weights in enumerate(part):
                 check_weights(row_weights, self.panel.sessions[self.first + t], limited)
         self._settled = self.last
-        n_rows, n = part.shape
-        step = max(1, len(self._fills) // n)
-        for start in range(0, n_rows, step):
-            stop = min(start + step, n_rows)
-            self._n_fills = simulate(
-                part,
-                self._decided,
-                start,
-                stop,
-                self._bars,
-                self._book,
-                self._records,
-                self._rules,
-                self._fills,
-            )
-            self._keep_fills()
+        simulate(part, self._decided, 0, len(part), self._bars, self._book, self._records, self._rules, self._log)
         self._equity = float(self._records.equity[-1])
-
-    def _keep_fills(self) -> None:
-        # The filled buffer is kept as it is and a new one begun: fills are never copied here.
-        self._full_chunks.append(self._fills[: self._n_fills])
-        self._fills = np.empty(len(self._fills), dtype=FILL)
-        self._n_fills = 0
 
     def result(self) -> Result:
         """Return everything recorded so far."""
-        chunks = [chunk for chunk in (*self._full_chunks, self._fills[: self._n_fills]) if len(chunk)]
-        fills = chunks[0] if len(chunks) == 1 else np.concatenate([self._fills[:0], *chunks])
+        log = self._log
         sessions = self.panel.sessions[self.first : self.last + 1]
         agent_weights = np.full((len(sessions), len(self._agent_names)), np.nan)
         for t, row in self._agent_weights:
@@ -190,10 +173,48 @@ class Account:
             outcome=self._records.outcome,
             agent_names=self._agent_names,
             agent_weights=agent_weights,
-            trades=TradeLog(fills, sessions, self.panel.symbols),
+            trades=TradeLog(log.fills[: log.n_fills[0]], sessions, self.panel.symbols, log.flows[: log.n_flows[0]]),
             final_quantity=self._book.quantity.copy(),
             final_mark=self._book.mark.copy(),
             last_bar=_last_bars(self.panel, self.last),
+        )
+
+
+def bars_of(panel: MarketPanel, first: int, last: int, rates: CostRates) -> Bars:
+    """Return the rows ``first`` to ``last`` of a panel as the compiled functions read them.
+
+    Raises
+    ------
+    InputError
+        When costs depend on volumes and one is unknown.
+    """
+    part = slice(first, last + 1)
+    sessions = panel.sessions[part]
+    if rates.needs_volume:
+        _check_volumes(panel, first, last)
+    nothing = np.zeros((0, panel.n_symbols))
+    split, dividend = panel.split, panel.dividend
+    return Bars(
+        open=panel.open[part],
+        close=panel.close[part],
+        volume=panel.volume[part],
+        has_bar=panel.has_bar[part],
+        volatility=trailing_volatility(panel, first, last) if rates.impact > 0 else nothing,
+        split=nothing if split is None else split[part].copy(),  # of the same type as nothing, for the compiler
+        dividend=nothing if dividend is None else dividend[part].copy(),
+        days=np.diff(sessions, prepend=sessions[:1]).astype(np.float64),
+        month=sessions.astype("datetime64[M]").astype(np.int64),
+    )
+
+
+def _check_volumes(panel: MarketPanel, first: int, last: int) -> None:
+    part = slice(first, last + 1)
+    unknown = panel.has_bar[part] & np.isnan(panel.volume[part])
+    if unknown.any():
+        t, i = (int(axis[0]) for axis in np.nonzero(unknown))
+        raise InputError(
+            f"{panel.source}: {panel.symbols[i]} on {panel.sessions[first + t]} has no volume, which impact and "
+            "participation_cap read: use data with volumes, or costs without them"
         )
 
 

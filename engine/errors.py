@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class MarsfolioError(Exception):
     """Base of all errors below; the message names the place, the rule and the value, and says what to do."""
@@ -51,3 +54,9 @@ class Interrupted(MarsfolioError):  # noqa: N818 - not a fault
     """The user stopped it; the message says what is kept and how to go on (exit code 130)."""
 
     exit_code = 130
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``, did you mean 'x'`` with the nearest of the known names; empty when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {near[0]!r}" if near else ""

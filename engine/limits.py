@@ -16,12 +16,14 @@ BUFFERED = 2
 LONG_ONLY = 4
 NO_BAR = 8
 SHRUNK = 16
+PARTIAL = 32
 _LABELS = {
     CAPPED: "cap",
     BUFFERED: "cash_buffer",
     LONG_ONLY: "long_only",
     NO_BAR: "no_bar",
     SHRUNK: "shrunk_to_cash",
+    PARTIAL: "volume_cap",
 }
 
 WEIGHT_TOLERANCE = 1e-9

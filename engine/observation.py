@@ -43,6 +43,9 @@ class Observation:
     def window(self, name: str, lookback_bars: int) -> FloatArray:
         """Return the last ``lookback_bars`` rows of a field, oldest first.
 
+        Where prices are raw, earlier ones are restated in today's terms, with the splits and dividends up to this
+        session, so that ratios of closes are returns; the last row is as traded.
+
         Parameters
         ----------
         name : open, high, low, close or volume.
@@ -62,7 +65,32 @@ class Observation:
         if lookback_bars < 1:
             raise InputError(f"lookback_bars must be at least 1, was {lookback_bars}")
         values: FloatArray = getattr(self._panel, name)
-        return values[max(0, self._row + 1 - lookback_bars) : self._row + 1]
+        rows = slice(max(0, self._row + 1 - lookback_bars), self._row + 1)
+        if self._panel.growth is None or self._panel.split is None:
+            return values[rows]
+        restated = values[rows] * restatement(
+            (1.0 / self._panel.split if name == "volume" else self._panel.growth)[rows]
+        )
+        restated.flags.writeable = False
+        return restated
+
+
+def restatement(growth: FloatArray) -> FloatArray:
+    """Return what earlier prices of a window are multiplied with to be in terms of its last session.
+
+    Built from the last session backwards, so that it does not depend on how much history stands before the window.
+
+    Parameters
+    ----------
+    growth : (M, ...) of a `MarketPanel`, oldest first.
+
+    Returns
+    -------
+    (M, ...) 1 in the last row, 1 / (growth[k + 1] * ... * growth[M - 1]) in row k.
+    """
+    factors = np.ones_like(growth)
+    factors[:-1] = 1.0 / np.cumprod(growth[:0:-1], axis=0)[::-1]
+    return factors
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +144,15 @@ def feature_table(
         for i in range(panel.n_symbols):
             rows = np.flatnonzero(panel.has_bar[:, i])
             high, low, close = (np.ascontiguousarray(a[rows, i]) for a in (panel.high, panel.low, panel.close))
+            growth = None if panel.growth is None else panel.growth[rows, i]
             starts = np.searchsorted(rows, rows - lookback_bars + 1)
             for k in range(*np.searchsorted(rows, (first, last + 1))):
                 if k + 1 - starts[k] >= MIN_BARS:
                     part = slice(starts[k], k + 1)
                     window = BarWindow(high[part], low[part], close[part])
+                    if growth is not None and (growth[part] != 1.0).any():
+                        factors = restatement(growth[part])
+                        window = BarWindow(*(bars * factors for bars in window))
                     values[rows[k] - first, i] = [function(window) for function in functions]
     values.flags.writeable = False
     return FeatureTable(names, first, values)

@@ -14,6 +14,8 @@ from engine.arrays import BoolArray, FloatArray, SessionArray
 from engine.errors import DataError, InputError
 
 FIELDS = ("open", "high", "low", "close", "volume")
+ACTIONS = ("split", "dividend")
+"""Corporate actions, beside raw prices; a panel of adjusted prices has neither."""
 
 
 class Window(NamedTuple):
@@ -33,6 +35,9 @@ class MarketPanel:
     symbols : N distinct names, in the order of the columns.
     open, high, low, close : (T, N) prices in account currency; NaN where the bar is missing, > 0 elsewhere.
     volume : (T, N) shares; NaN where missing or unknown.
+    split, dividend : (T, N) new shares for an old one, and cash a (new) share, from the session's open on, for
+        those who held at the close before; 1 and 0, or NaN, where nothing happens. Both None when prices are
+        adjusted for them.
     closes_only : True when the source has closes alone, so that open = high = low = close.
     source : where the bars came from, for messages and reports.
 
@@ -51,12 +56,19 @@ class MarketPanel:
     volume: FloatArray
     closes_only: bool = False
     source: str = field(default="panel")
+    split: FloatArray | None = None
+    dividend: FloatArray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "symbols", tuple(self.symbols))
         object.__setattr__(self, "sessions", _frozen(self.sessions, "datetime64[D]"))
         for name in FIELDS:
             object.__setattr__(self, name, _frozen(getattr(self, name), "float64"))
+        if self.split is not None or self.dividend is not None:
+            for name, nothing in zip(ACTIONS, (1.0, 0.0), strict=True):
+                values = getattr(self, name)
+                filled = np.full(self.close.shape, nothing) if values is None else np.nan_to_num(values, nan=nothing)
+                object.__setattr__(self, name, _frozen(filled, "float64"))
         self._check()
 
     def __len__(self) -> int:
@@ -77,21 +89,34 @@ class MarketPanel:
         """(T, N) True where a symbol has a bar."""
         return _frozen(~self.missing, "bool")
 
+    @property
+    def has_actions(self) -> bool:
+        """True when prices are raw, and splits and dividends stand beside them."""
+        return self.split is not None
+
+    @cached_property
+    def growth(self) -> FloatArray | None:
+        """(T, N) what one old share became at each close, in new shares: split * (1 + dividend / close).
+
+        A holding's simple return is close[t] * growth[t] / close[t - 1] - 1 (the definition of the Center for
+        Research in Security Prices). None when prices are adjusted; 1 where there is no bar.
+        """
+        if self.split is None or self.dividend is None:
+            return None
+        return _frozen(self.split * (1.0 + np.nan_to_num(self.dividend / self.close, nan=0.0)), "float64")
+
     @cached_property
     def content_hash(self) -> str:
         """sha256 of sessions, symbols and bars: the same however the file was written."""
         digest = hashlib.sha256("\x1f".join(self.symbols).encode())
         digest.update(self.sessions.astype("int64").tobytes())
-        for name in FIELDS:
+        for name in (*FIELDS, *(ACTIONS if self.has_actions else ())):
             digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         return digest.hexdigest()
 
     def rows(self, start: int, stop: int) -> MarketPanel:
         """Return the sessions ``start:stop`` (row numbers, as a slice) as a panel of its own."""
-        part = {name: getattr(self, name)[start:stop] for name in FIELDS}
-        return MarketPanel(
-            self.sessions[start:stop], self.symbols, closes_only=self.closes_only, source=self.source, **part
-        )
+        return self._part(slice(start, stop), list(range(self.n_symbols)))
 
     def select(self, symbols: Sequence[str]) -> MarketPanel:
         """Return the panel of ``symbols`` in that order; sessions on which none of them has a bar go.
@@ -108,11 +133,8 @@ class MarketPanel:
                 f"{' ...' if self.n_symbols > 20 else ''}"
             )
         columns = [self.symbols.index(symbol) for symbol in symbols]
-        kept = self.has_bar[:, columns].any(axis=1)
-        part = {name: getattr(self, name)[kept][:, columns] for name in FIELDS}
-        return MarketPanel(
-            self.sessions[kept], tuple(symbols), closes_only=self.closes_only, source=self.source, **part
-        )
+        kept: BoolArray = np.asarray(self.has_bar[:, columns].any(axis=1))
+        return self._part(kept, columns)
 
     def window(self, start: np.datetime64 | None, end: np.datetime64 | None) -> Window:
         """Return the rows of the sessions inside [start, end], clipped to the data.
@@ -131,11 +153,17 @@ class MarketPanel:
             )
         return Window(first, last)
 
+    def _part(self, rows: slice | BoolArray, columns: list[int]) -> MarketPanel:
+        names = (*FIELDS, *(ACTIONS if self.has_actions else ()))
+        part = {name: getattr(self, name)[rows][:, columns] for name in names}
+        symbols = tuple(self.symbols[i] for i in columns)
+        return MarketPanel(self.sessions[rows], symbols, closes_only=self.closes_only, source=self.source, **part)
+
     def _check(self) -> None:
         shape = (len(self.sessions), len(self.symbols))
         if 0 in shape:
             raise DataError(f"{self.source}: no bars (sessions x symbols is {shape[0]} x {shape[1]})")
-        for name in FIELDS:
+        for name in (*FIELDS, *(ACTIONS if self.has_actions else ())):
             if getattr(self, name).shape != shape:
                 raise DataError(f"{self.source}: {name} has shape {getattr(self, name).shape}, expected {shape}")
         if np.isnat(self.sessions).any() or not (np.diff(self.sessions.astype("int64")) > 0).all():
@@ -158,6 +186,14 @@ class MarketPanel:
             self._refuse(self.high < np.maximum(self.open, self.close), "high", "must not be below open or close")
             self._refuse(self.low > np.minimum(self.open, self.close), "low", "must not be above open or close")
             self._refuse((self.volume < 0) | np.isinf(self.volume), "volume", "must be finite and not negative")
+
+        if self.split is not None and self.dividend is not None:
+            self._refuse(~((self.split > 0) & np.isfinite(self.split)), "split", "must be positive and finite")
+            self._refuse(
+                ~((self.dividend >= 0) & np.isfinite(self.dividend)), "dividend", "must be finite and not negative"
+            )
+            for name, nothing in zip(ACTIONS, (1.0, 0.0), strict=True):
+                self._refuse((getattr(self, name) != nothing) & ~has_bar, name, "needs a bar in its session")
 
     def _refuse(self, broken: BoolArray, name: str, rule: str) -> None:
         if broken.any():

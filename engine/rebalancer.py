@@ -14,12 +14,13 @@ import numpy as np
 from engine.arrays import FloatArray
 from engine.costs import Costs
 from engine.errors import ConfigError, PolicyError
+from engine.ledger import FillTiming, OutcomeArray, Rules
 from engine.limits import WEIGHT_TOLERANCE, Limits
 from engine.metrics.tracker import RiskTracker
 from engine.observation import FeatureTable, Observation
 from engine.panel import MarketPanel
 from engine.policy import Decide, Decision
-from engine.simulator import FillTiming, OutcomeArray, Rules, current_weights, plan_basket
+from engine.simulator import current_weights, plan_basket
 
 
 class Schedule(StrEnum):

@@ -14,8 +14,6 @@ from engine.metrics import drawdowns, metrics_table
 from engine.rebalancer import Terms
 from engine.tradelog import TradeLog, round_trips
 
-CASH_FLOW_COLUMNS = ("session", "kind", "symbol", "amount", "quantity_change")
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
@@ -88,7 +86,7 @@ class Result:
         """Return the table of decisions.parquet, one row per decided session and symbol."""
         rows = np.flatnonzero(self.decided)
         n = len(self.symbols)
-        labels = np.array([outcome_label(bits) for bits in range(32)], dtype=object)
+        labels = np.array([outcome_label(bits) for bits in range(64)], dtype=object)
         columns: dict[str, Any] = {
             "session": np.repeat(np.datetime_as_string(self.sessions[rows], unit="D").astype(object), n),
             "symbol": np.tile(np.array(self.symbols, dtype=object), len(rows)),
@@ -101,8 +99,8 @@ class Result:
         return pd.DataFrame(columns)
 
     def cash_flow_table(self) -> pd.DataFrame:
-        """Return the table of cash_flows.csv; empty while adjusted prices carry dividends and splits."""
-        return pd.DataFrame(columns=list(CASH_FLOW_COLUMNS))
+        """Return the table of cash_flows.csv; adjusted prices carry dividends and splits in themselves."""
+        return self.trades.flow_table()
 
     def round_trip_table(self) -> pd.DataFrame:
         """Return the table of round_trips.csv."""

@@ -17,11 +17,54 @@ portfolio of large stocks reaches in a crisis. With it, scores of the bundled sa
 sessions of ten when invested, so the lowest of the published thresholds bind almost always and the highest rarely."""
 
 
+VOLATILITY_WINDOW = 21
+"""Sessions that the volatility of the market-impact law looks back."""
+
+UNKNOWN_VOLATILITY = 0.02
+"""Daily volatility of a symbol with fewer than five returns in that window: that of a lively single stock."""
+
+
 def trailing_returns(panel: MarketPanel) -> FloatArray:
-    """Return (T, N) simple close-to-close returns; 0 where either bar is missing, and in the first row."""
-    returns = np.zeros_like(panel.close)
-    returns[1:] = panel.close[1:] / panel.close[:-1] - 1.0
-    return np.nan_to_num(returns, nan=0.0)
+    """Return (T, N) simple returns of holding from close to close, dividends and splits included.
+
+    0 where either bar is missing, and in the first row.
+    """
+    return np.nan_to_num(_holding_returns(panel), nan=0.0)
+
+
+def trailing_volatility(panel: MarketPanel, first: int, last: int) -> FloatArray:
+    """Return the daily volatility of each symbol before the sessions ``first`` to ``last``.
+
+    Returns
+    -------
+    (last - first + 1, N) standard deviation (ddof 1) of the returns in the VOLATILITY_WINDOW sessions before each,
+    the session itself left out; UNKNOWN_VOLATILITY where fewer than five returns are known.
+    """
+    return _volatility_before(_holding_returns(panel), first, last)
+
+
+def _holding_returns(panel: MarketPanel) -> FloatArray:
+    returns = np.full(panel.close.shape, np.nan)
+    growth = 1.0 if panel.growth is None else panel.growth[1:]
+    returns[1:] = panel.close[1:] * growth / panel.close[:-1] - 1.0
+    return returns
+
+
+@compiled
+def _volatility_before(returns: FloatArray, first: int, last: int) -> FloatArray:
+    volatility = np.full((last - first + 1, returns.shape[1]), UNKNOWN_VOLATILITY)
+    for t in range(first, last + 1):
+        for i in range(returns.shape[1]):
+            count, total, squares = 0, 0.0, 0.0
+            for k in range(max(0, t - VOLATILITY_WINDOW), t):
+                value = returns[k, i]
+                if value == value:
+                    count += 1
+                    total += value
+                    squares += value * value
+            if count >= 5:
+                volatility[t - first, i] = np.sqrt(max(squares - total * total / count, 0.0) / (count - 1))
+    return volatility
 
 
 @compiled

@@ -7,104 +7,20 @@ one session at a time (through `engine.account`), so both give the same fills bi
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import NamedTuple
-
 import numpy as np
 
 from engine.arrays import BoolArray, FloatArray
 from engine.compiled import compiled
-from engine.costs import CostRates, commission, executed_price
-from engine.limits import NO_BAR, SHRUNK, project_weights
-
-OutcomeArray = np.ndarray[tuple[int], np.dtype[np.int8]]
-FillArray = np.ndarray[tuple[int], np.dtype[np.void]]
-
-FILL = np.dtype(
-    [
-        ("row", "i4"),
-        ("symbol", "i4"),
-        ("quantity", "f8"),
-        ("price", "f8"),
-        ("commission", "f8"),
-        ("slippage", "f8"),
-        ("cash_after", "f8"),
-        ("position_after", "f8"),
-        ("shrunk", "b1"),
-    ],
-    align=True,
-)
-"""One fill: row and symbol are column numbers, quantity is signed, money in account currency."""
-
-
-class FillTiming(IntEnum):
-    """When the orders of a decision at the close of session t execute."""
-
-    NEXT_OPEN = 0
-    NEXT_CLOSE = 1
-    SAME_CLOSE = 2
-
-    @classmethod
-    def parse(cls, name: str) -> FillTiming:
-        """Return the timing called ``next_open``, ``next_close`` or ``same_close``."""
-        return cls[name.upper()]
-
+from engine.costs import commission, executed_price, interest, tier_volume
+from engine.ledger import Bars, Book, FillTiming, Flow, Log, OutcomeArray, Reason, Records, Rules
+from engine.limits import NO_BAR, PARTIAL, SHRUNK, project_weights
 
 _NEXT_OPEN = int(FillTiming.NEXT_OPEN)
 _SAME_CLOSE = int(FillTiming.SAME_CLOSE)
+_INTEREST, _DIVIDEND, _SPLIT, _CASH_IN_LIEU = (int(kind) for kind in Flow)
+_SHRUNK, _PARTIAL = int(Reason.SHRUNK), int(Reason.PARTIAL)
 DUST = 1e-12
 """A change of a holding by less than this fraction is rounding, not an order."""
-
-
-class Bars(NamedTuple):
-    """The bars of a run as the compiled functions read them; each (T, N)."""
-
-    open: FloatArray
-    close: FloatArray
-    has_bar: BoolArray
-
-
-class Book(NamedTuple):
-    """What an account holds; changed in place."""
-
-    cash: FloatArray  # (1,)
-    quantity: FloatArray  # (N,) shares
-    mark: FloatArray  # (N,) last close known, NaN before the first
-    pending: FloatArray  # (N,) shares wanted by the basket that waits
-    pending_row: np.ndarray[tuple[int], np.dtype[np.int64]]  # (1,) its decision's row, -1 for none
-
-
-class Records(NamedTuple):
-    """What happened, one row a session; changed in place."""
-
-    equity: FloatArray  # (T,) at the close, before the fills of a same_close decision
-    cash: FloatArray  # (T,)
-    largest_weight: FloatArray  # (T,) largest weight of one symbol at the close
-    traded: FloatArray  # (T,) notional traded for the fills booked in that session's row
-    target_weight: FloatArray  # (T, N) after limits; NaN: no target
-    executed_weight: FloatArray  # (T, N) shares held after the fills at the decision's close; NaN: not filled
-    outcome: np.ndarray[tuple[int, int], np.dtype[np.int8]]  # (T, N) bits of engine.limits
-
-
-class Rules(NamedTuple):
-    """How orders are sized, limited, timed and charged."""
-
-    rates: CostRates
-    cap: float
-    budget: float
-    limited: bool
-    fractional: bool
-    timing: int
-
-
-@compiled
-def portfolio_value(cash: float, quantity: FloatArray, mark: FloatArray) -> float:
-    """Return cash plus holdings at their marks; symbols not held need no mark."""
-    value = cash
-    for i in range(quantity.shape[0]):
-        if quantity[i] != 0.0:
-            value += quantity[i] * mark[i]
-    return value
 
 
 @compiled
@@ -162,43 +78,62 @@ def plan_basket(
 
 
 @compiled
-def _record_fill(
-    fills: FillArray,
-    n: int,
-    row: int,
-    i: int,
-    delta: float,
-    reference: float,
-    book: Book,
-    rates: CostRates,
-    shrunk: bool,
-) -> None:
-    price = executed_price(reference, delta, rates)
-    fee = commission(delta, price, rates)
+def _price_and_fee(
+    i: int, delta: float, at: int, month_volume: float, bars: Bars, rules: Rules
+) -> tuple[float, float, float]:
+    """Return the reference price, the executed price and the commission of trading ``delta`` shares of symbol i."""
+    reference = bars.open[at, i] if rules.timing == _NEXT_OPEN else bars.close[at, i]
+    volatility = bars.volatility[at, i] if rules.rates.impact > 0.0 else 0.0
+    price = executed_price(reference, delta, volatility, bars.volume[at, i], rules.rates)
+    return reference, price, commission(delta, price, month_volume, rules.rates)
+
+
+@compiled
+def _fill(i: int, delta: float, at: int, bars: Bars, book: Book, rules: Rules, log: Log, reason: int) -> bool:
+    """Execute one order, unless it is a sale whose fees the cash cannot pay; return whether it did."""
+    reference, price, fee = _price_and_fee(i, delta, at, book.month_volume[0], bars, rules)
     # The order of operations is part of the format: cash_after = cash_before -/+ quantity * price - commission.
-    book.cash[0] = book.cash[0] - delta * price - fee
+    cash = book.cash[0] - delta * price - fee
+    if delta < 0.0 and cash < 0.0:
+        return False
+    book.cash[0] = cash
     book.quantity[i] += delta
-    fills[n].row = row
+    book.month_volume[0] += tier_volume(delta, price, rules.rates)
+    n = log.n_fills[0]
+    fills = log.fills
+    fills[n].row = at
     fills[n].symbol = i
     fills[n].quantity = delta
     fills[n].price = price
     fills[n].commission = fee
     fills[n].slippage = abs(delta) * abs(price - reference)
-    fills[n].cash_after = book.cash[0]
+    fills[n].cash_after = cash
     fills[n].position_after = book.quantity[i]
-    fills[n].shrunk = shrunk
+    fills[n].reason = reason
+    log.n_fills[0] = n + 1
+    return True
 
 
 @compiled
-def _affordable(delta: FloatArray, price: FloatArray, cash: float, rates: CostRates, fractional: bool) -> bool:
-    """Shrink buys (N,) in place by one factor, again and again, until the cash pays for them; True if it had to."""
+def _affordable(delta: FloatArray, at: int, bars: Bars, book: Book, rules: Rules) -> bool:
+    """Shrink buys (N,) in place by one factor, again and again, until the cash pays for them; True if it had to.
+
+    Once it had to, a buy whose commission is more than what it buys is dropped: a minimum commission would
+    otherwise never fit.
+    """
+    cash = book.cash[0]
     shrunk = False
     while True:
         left = cash
+        month_volume = book.month_volume[0]
         for i in range(delta.shape[0]):
             if delta[i] > 0.0:
-                paid = executed_price(price[i], delta[i], rates)
-                left = left - delta[i] * paid - commission(delta[i], paid, rates)
+                _, price, fee = _price_and_fee(i, delta[i], at, month_volume, bars, rules)
+                if shrunk and fee >= delta[i] * price:
+                    delta[i] = 0.0
+                    continue
+                left = left - delta[i] * price - fee
+                month_volume += tier_volume(delta[i], price, rules.rates)
         if left >= 0.0:
             return shrunk
         shrunk = True
@@ -206,98 +141,161 @@ def _affordable(delta: FloatArray, price: FloatArray, cash: float, rates: CostRa
         factor = min(max(cash, 0.0) / (cash - left), 1.0 - 1.2e-16)
         for i in range(delta.shape[0]):
             if delta[i] > 0.0:
-                delta[i] = delta[i] * factor if fractional else np.floor(delta[i] * factor)
+                delta[i] = delta[i] * factor if rules.fractional else np.floor(delta[i] * factor)
 
 
 @compiled
-def fill_basket(
-    book: Book,
-    price: FloatArray,
-    has_bar: BoolArray,
-    rates: CostRates,
-    fractional: bool,
-    row: int,
-    fills: FillArray,
-    n: int,
-    outcome: OutcomeArray,
-) -> int:
-    """Execute the pending basket: sells first, then the buys that the cash pays for.
+def _orders(at: int, bars: Bars, book: Book, rules: Rules, outcome: OutcomeArray) -> FloatArray:
+    """Return the (N,) changes that the pending basket asks for and the market lets happen, before cash has its say."""
+    rates = rules.rates
+    on_volume = rates.participation < np.inf or rates.impact > 0.0
+    delta = np.zeros(book.pending.shape[0])
+    for i in range(delta.shape[0]):
+        change = book.pending[i] - book.quantity[i]
+        if not abs(change) > DUST * book.quantity[i]:
+            continue
+        if not bars.has_bar[at, i]:
+            outcome[i] |= NO_BAR
+            continue
+        if on_volume:
+            volume = bars.volume[at, i]
+            most = min(rates.participation * volume, abs(change)) if volume > 0.0 else 0.0
+            if most < abs(change):
+                outcome[i] |= PARTIAL
+                most = most if rules.fractional else np.floor(most)
+                change = most if change > 0.0 else -most
+        delta[i] = change
+    return delta
+
+
+@compiled
+def fill_basket(at: int, bars: Bars, book: Book, rules: Rules, log: Log, outcome: OutcomeArray) -> None:
+    """Execute the pending basket at the prices of row ``at``: sells first, then the buys that the cash pays for.
+
+    A symbol without a bar is not traded and its order is dropped; what the participation cap leaves is dropped too.
 
     Parameters
     ----------
     book : the account; its pending targets are read, cash and quantity change.
-    price, has_bar : (N,) reference prices; a symbol without a bar is not traded and its order is dropped.
-    row : the session's row written into the fills.
-    fills, n : buffer of `FILL` records and how many it holds already.
-    outcome : (N,) bits; NO_BAR and SHRUNK are added.
-
-    Returns
-    -------
-    How many records the buffer holds now.
+    outcome : (N,) bits; NO_BAR, PARTIAL and SHRUNK are added.
     """
-    delta = np.zeros(price.shape[0])
-    for i in range(price.shape[0]):
-        change = book.pending[i] - book.quantity[i]
-        if abs(change) > DUST * book.quantity[i]:
-            if has_bar[i]:
-                delta[i] = change
-            else:
-                outcome[i] |= NO_BAR
-    for i in range(price.shape[0]):
+    delta = _orders(at, bars, book, rules, outcome)
+    for i in range(delta.shape[0]):
         if delta[i] < 0.0:
-            _record_fill(fills, n, row, i, delta[i], price[i], book, rates, False)
-            n += 1
+            reason = _PARTIAL if outcome[i] & PARTIAL else 0
+            if not _fill(i, delta[i], at, bars, book, rules, log, reason):
+                outcome[i] |= SHRUNK
     wanted = delta.copy()
-    shrunk = _affordable(delta, price, book.cash[0], rates, fractional)
-    for i in range(price.shape[0]):
+    shrunk = _SHRUNK if _affordable(delta, at, bars, book, rules) else 0
+    for i in range(delta.shape[0]):
         if wanted[i] > 0.0 and delta[i] < wanted[i]:
             outcome[i] |= SHRUNK
         if delta[i] > 0.0:
-            _record_fill(fills, n, row, i, delta[i], price[i], book, rates, shrunk)
-            n += 1
-    return n
+            reason = shrunk | (_PARTIAL if outcome[i] & PARTIAL else 0)
+            _fill(i, delta[i], at, bars, book, rules, log, reason)
 
 
 @compiled
-def settle(t: int, bars: Bars, book: Book, records: Records, rules: Rules, fills: FillArray, n: int) -> int:
-    """Carry an account through session t: fill what waits, mark at the close, record.
+def _record_flow(t: int, i: int, kind: int, amount: float, quantity_change: float, log: Log) -> None:
+    n = log.n_flows[0]
+    log.flows[n].row = t
+    log.flows[n].symbol = i
+    log.flows[n].kind = kind
+    log.flows[n].amount = amount
+    log.flows[n].quantity_change = quantity_change
+    log.n_flows[0] = n + 1
 
-    A same_close basket of session t - 1 is booked here, at the prices of t - 1, so that the last decision of
-    a run is not filled whatever the timing, and the first row of a run is its initial cash.
+
+@compiled
+def _split_shares(t: int, i: int, ratio: float, book: Book, rules: Rules, log: Log) -> None:
+    """Turn each old share into ``ratio`` new ones; a fraction is paid out in cash where shares are whole."""
+    book.mark[i] /= ratio
+    # A ratio such as 0.29 is a little off, and 100 * 0.29 would lose a share.
+    exact, nudge = book.quantity[i] * ratio, 1.0 + 1e-12
+    wanted = book.pending[i] * ratio
+    book.pending[i] = wanted if rules.fractional else np.floor(wanted * nudge)
+    if exact == 0.0:
+        return
+    shares = exact if rules.fractional else np.floor(exact * nudge)
+    left = exact - shares if exact - shares > 1e-9 * exact else 0.0
+    _record_flow(t, i, _SPLIT, 0.0, shares + left - book.quantity[i], log)
+    book.quantity[i] = shares
+    if left > 0.0:
+        amount = left * book.mark[i]
+        book.cash[0] += amount
+        _record_flow(t, i, _CASH_IN_LIEU, amount, -left, log)
+
+
+@compiled
+def begin_session(t: int, bars: Bars, book: Book, rules: Rules, log: Log) -> None:
+    """Book what happens before the open of session t: interest since the close before, splits, then dividends.
+
+    Interest is simple, on the cash of the close before, for the calendar days in between. Dividends are booked
+    on the day the share trades without them, not on the day they are paid.
     """
+    if bars.month[t] != bars.month[t - 1]:
+        book.month_volume[0] = 0.0
+    amount = interest(book.cash[0], bars.days[t], rules.rates)
+    if amount != 0.0:
+        book.cash[0] += amount
+        _record_flow(t, -1, _INTEREST, amount, 0.0, log)
+    if bars.split.shape[0] == 0:
+        return
+    for i in range(book.quantity.shape[0]):
+        ratio = bars.split[t, i]
+        if ratio != 1.0 and ratio == ratio:
+            _split_shares(t, i, ratio, book, rules, log)
+        dividend = bars.dividend[t, i] * book.quantity[i]
+        if dividend > 0.0:
+            book.cash[0] += dividend
+            _record_flow(t, i, _DIVIDEND, dividend, 0.0, log)
+
+
+@compiled
+def _execute_pending(at: int, bars: Bars, book: Book, records: Records, rules: Rules, log: Log) -> None:
     pending = book.pending_row[0]
-    first_fill = n
-    if pending >= 0:
-        at = t - 1 if rules.timing == _SAME_CLOSE else t
-        price = bars.open[at] if rules.timing == _NEXT_OPEN else bars.close[at]
-        n = fill_basket(
-            book,
-            price,
-            bars.has_bar[at],
-            rules.rates,
-            rules.fractional,
-            at,
-            fills,
-            n,
-            records.outcome[pending],
-        )
-        book.pending_row[0] = -1
-        for i in range(book.quantity.shape[0]):
-            if book.quantity[i] == 0.0:
-                records.executed_weight[pending, i] = 0.0
-            else:  # book.mark still holds the decision's close
-                records.executed_weight[pending, i] = book.quantity[i] * book.mark[i] / records.equity[pending]
+    if pending < 0:
+        return
+    fill_basket(at, bars, book, rules, log, records.outcome[pending])
+    book.pending_row[0] = -1
+    for i in range(book.quantity.shape[0]):
+        if book.quantity[i] == 0.0:
+            records.executed_weight[pending, i] = 0.0
+        else:  # book.mark still holds the decision's close
+            records.executed_weight[pending, i] = book.quantity[i] * book.mark[i] / records.equity[pending]
+
+
+@compiled
+def settle(t: int, bars: Bars, book: Book, records: Records, rules: Rules, log: Log) -> None:
+    """Carry an account through session t: book cash flows, fill what waits, mark at the close, record.
+
+    A same_close basket of session t - 1 is booked here, at the prices of t - 1 and before the cash flows of t,
+    so that the last decision of a run is not filled whatever the timing, and the first row of a run is its
+    initial cash.
+    """
+    first_fill = log.n_fills[0]
+    if rules.timing == _SAME_CLOSE:
+        _execute_pending(t - 1, bars, book, records, rules, log)
+    if t > 0:
+        begin_session(t, bars, book, rules, log)
+    if rules.timing != _SAME_CLOSE:
+        _execute_pending(t, bars, book, records, rules, log)
+    value = book.cash[0]
+    largest = 0.0
     for i in range(book.quantity.shape[0]):
         if bars.has_bar[t, i]:
             book.mark[i] = bars.close[t, i]
-    records.equity[t] = portfolio_value(book.cash[0], book.quantity, book.mark)
-    records.largest_weight[t] = current_weights(records.equity[t], book.quantity, book.mark).max()
+        if book.quantity[i] != 0.0:
+            holding = book.quantity[i] * book.mark[i]
+            value += holding
+            largest = max(largest, holding)
+    records.equity[t] = value
+    records.largest_weight[t] = largest / value
     records.cash[t] = book.cash[0]
     traded = 0.0
-    for k in range(first_fill, n):
-        traded += abs(fills[k].quantity) * fills[k].price
+    for k in range(first_fill, log.n_fills[0]):
+        traded += abs(log.fills[k].quantity) * log.fills[k].price
     records.traded[t] = traded
-    return n
 
 
 @compiled
@@ -334,23 +332,17 @@ def simulate(
     book: Book,
     records: Records,
     rules: Rules,
-    fills: FillArray,
-) -> int:
+    log: Log,
+) -> None:
     """Run sessions ``start:stop`` with target weights known beforehand.
 
     Parameters
     ----------
     weights : (T, N) targets decided at each close; NaN keeps a symbol's shares.
     decided : (T,) False where a session has no rebalance.
-    fills : buffer for at least (stop - start) * N records.
-
-    Returns
-    -------
-    How many fills were written.
     """
-    n = 0
     for t in range(start, stop):
-        n = settle(t, bars, book, records, rules, fills, n)
+        settle(t, bars, book, records, rules, log)
         if decided[t]:
             wanted, target, outcome = plan_basket(
                 weights[t], records.equity[t], book.quantity, book.mark, bars.close[t], bars.has_bar[t], rules
@@ -361,4 +353,3 @@ def simulate(
                 records.outcome[t, i] = outcome[i]
                 book.pending[i] = target[i]
             book.pending_row[0] = t
-    return n

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 
 from engine.arrays import FloatArray, SessionArray
 from engine.errors import InputError, RunFolderError
-from engine.simulator import FillArray
+from engine.ledger import FLOW, Flow, Reason, RecordArray
 
 COLUMNS = (
     "fill_id",
@@ -42,6 +42,18 @@ ROUND_TRIP_COLUMNS = (
     "return",
     "sessions_held",
 )
+CASH_FLOW_COLUMNS = ("session", "kind", "symbol", "amount", "quantity_change")
+REASONS = {
+    Reason.REBALANCE: "rebalance",
+    Reason.SHRUNK: "rebalance, shrunk to cash",
+    Reason.PARTIAL: "rebalance, volume cap",
+    Reason.SHRUNK_PARTIAL: "rebalance, volume cap, shrunk to cash",
+    Reason.MARKET: "market order",
+    Reason.CLOSE: "market order at the close",
+    Reason.LIMIT: "limit order",
+    Reason.STOP: "stop order",
+    Reason.STOP_LIMIT: "stop limit order",
+}
 FORMATS = ("csv", "parquet", "jsonl")
 _TEXT = {
     "fill_id",
@@ -58,16 +70,18 @@ _TEXT = {
 
 @dataclass(frozen=True, slots=True)
 class TradeLog:
-    """Every fill of a run, in order of execution.
+    """Every fill of a run, in order of execution, and what else moved money or shares.
 
     Attributes
     ----------
-    fills : (n,) records of `engine.simulator.FILL`, rows counted from ``sessions[0]``.
+    fills : (n,) records of `engine.ledger.FILL`, rows counted from ``sessions[0]``.
+    flows : (m,) records of `engine.ledger.FLOW`; those of a session come before its fills.
     """
 
-    fills: FillArray
+    fills: RecordArray
     sessions: SessionArray
     symbols: tuple[str, ...]
+    flows: RecordArray = field(default_factory=lambda: np.empty(0, dtype=FLOW))
 
     def __len__(self) -> int:
         return len(self.fills)
@@ -99,9 +113,22 @@ class TradeLog:
             "slippage": fills["slippage"],
             "cash_after": fills["cash_after"],
             "position_after": fills["position_after"],
-            "reason": np.where(fills["shrunk"], "rebalance, shrunk to cash", "rebalance").astype(object),
+            "reason": np.array([REASONS[reason] for reason in Reason], dtype=object)[fills["reason"]],
         }
         return pd.DataFrame(columns, columns=list(COLUMNS))
+
+    def flow_table(self) -> pd.DataFrame:
+        """Return the table of cash_flows.csv: interest, dividends, splits, and cash for fractions of shares."""
+        flows = self.flows
+        names = np.array([*self.symbols, ""], dtype=object)
+        columns = {
+            "session": np.datetime_as_string(self.sessions, unit="D").astype(object)[flows["row"]],
+            "kind": np.array([kind.name.lower() for kind in Flow], dtype=object)[flows["kind"]],
+            "symbol": names[flows["symbol"]],
+            "amount": flows["amount"],
+            "quantity_change": flows["quantity_change"],
+        }
+        return pd.DataFrame(columns, columns=list(CASH_FLOW_COLUMNS))
 
 
 def write_table(table: pd.DataFrame, path: Path, kind: str) -> None:
@@ -184,36 +211,74 @@ def round_trips(trades: TradeLog, final_mark: FloatArray) -> pd.DataFrame:
     ``costs`` are the commissions of entry and exit in proportion to the quantity, and ``pnl`` is after them
     (slippage is in the prices); ``return`` is pnl over the entry's notional. An open lot has an empty
     ``exit_session`` and the mark as ``exit_price``. The sum of pnl is final minus initial equity, cash flows
-    apart.
+    apart: a split restates quantity and entry price, and cash for a fraction of a share is a cash flow. The
+    quantity of a short lot is negative.
 
     Parameters
     ----------
     final_mark : (N,) last known closes.
     """
-    lots: list[deque[_Lot]] = [deque() for _ in trades.symbols]
-    rows: list[tuple[int, int, int, float, float, float, float]] = []
+    book = _Lots(len(trades.symbols))
     columns = ["row", "symbol", "quantity", "price", "commission", "position_after"]
+    flows = deque(trades.flows[trades.flows["quantity_change"] != 0][["row", "symbol", "quantity_change"]].tolist())
     for row, i, quantity, price, fee, position in trades.fills[columns].tolist():
-        per_share = fee / abs(quantity)
-        if quantity > 0:
-            lots[i].append(_Lot(row, quantity, price, per_share))
-            continue
+        while flows and flows[0][0] <= row:
+            book.restate(*flows.popleft())
+        book.fill(row, i, quantity, price, fee, position)
+    for flow in flows:
+        book.restate(*flow)
+    book.value(final_mark)
+    return _round_trip_table(book.rows, trades)
+
+
+class _Lots:
+    """Open lots of each symbol, oldest first, of one sign; rows are (symbol, entry, exit, quantity, prices, costs)."""
+
+    def __init__(self, n_symbols: int) -> None:
+        self._lots: list[deque[_Lot]] = [deque() for _ in range(n_symbols)]
+        self.rows: list[tuple[int, int, int, float, float, float, float]] = []
+
+    def fill(self, row: int, i: int, quantity: float, price: float, fee: float, position: float) -> None:
+        lots, per_share = self._lots[i], fee / abs(quantity)
         # Fractions do not add up exactly: a sale of everything must leave no lot of 1e-17 shares open.
-        left = np.inf if position == 0 else -quantity
-        while left > 0 and lots[i]:
-            lot = lots[i][0]
-            part = min(left, lot.quantity)
-            rows.append((i, lot.row, row, part, lot.price, price, part * (lot.cost_per_share + per_share)))
+        left, sign = np.inf if position == 0 else abs(quantity), np.sign(quantity)
+        while left > 0 and lots and np.sign(lots[0].quantity) != sign:
+            part = min(left, abs(lots[0].quantity))
+            self._close(row, i, part, price, part * (lots[0].cost_per_share + per_share))
             left -= part
-            lot.quantity -= part
-            if lot.quantity <= 0:
-                lots[i].popleft()
-    for i, remaining in enumerate(lots):
-        mark = float(final_mark[i])
-        rows.extend(
-            (i, lot.row, -1, lot.quantity, lot.price, mark, lot.quantity * lot.cost_per_share) for lot in remaining
-        )
-    return _round_trip_table(rows, trades)
+        if 0 < left < np.inf:
+            lots.append(_Lot(row, sign * left, price, per_share))
+
+    def restate(self, row: int, i: int, quantity_change: float) -> None:
+        """Spread a change of shares without a price, such as a split, over the lots; what was paid stays the same."""
+        lots = self._lots[i]
+        held = sum(lot.quantity for lot in lots)
+        ratio = (held + quantity_change) / held
+        if abs(ratio) < 1e-9:  # nothing is left: a reverse split paid out in cash
+            for lot in list(lots):
+                self._close(row, i, abs(lot.quantity), 0.0, abs(lot.quantity) * lot.cost_per_share)
+            return
+        for lot in lots:
+            lot.quantity, lot.price, lot.cost_per_share = (
+                lot.quantity * ratio,
+                lot.price / ratio,
+                lot.cost_per_share / ratio,
+            )
+
+    def value(self, final_mark: FloatArray) -> None:
+        for i, lots in enumerate(self._lots):
+            mark = float(final_mark[i])
+            for lot in lots:
+                costs = abs(lot.quantity) * lot.cost_per_share
+                self.rows.append((i, lot.row, -1, lot.quantity, lot.price, mark, costs))
+
+    def _close(self, row: int, i: int, part: float, price: float, costs: float) -> None:
+        lot = self._lots[i][0]
+        sign = np.sign(lot.quantity)
+        self.rows.append((i, lot.row, row, sign * part, lot.price, price, costs))
+        lot.quantity -= sign * part
+        if lot.quantity * sign <= 0:
+            self._lots[i].popleft()
 
 
 def _round_trip_table(rows: list[tuple[int, int, int, float, float, float, float]], trades: TradeLog) -> pd.DataFrame:
@@ -235,7 +300,7 @@ def _round_trip_table(rows: list[tuple[int, int, int, float, float, float, float
             "exit_price": exit_price,
             "costs": costs,
             "pnl": pnl,
-            "return": pnl / (quantity * entry_price),
+            "return": pnl / (np.abs(quantity) * entry_price),
             "sessions_held": np.where(exit_ >= 0, exit_, last) - entry,
         }
     )

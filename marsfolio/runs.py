@@ -22,9 +22,9 @@ import tomli_w
 
 from engine.arrays import FloatArray
 from engine.errors import ConfigError, RunFolderError
-from engine.result import CASH_FLOW_COLUMNS, Result
-from engine.simulator import FillTiming
-from engine.tradelog import COLUMNS, ROUND_TRIP_COLUMNS, read_table, write_table
+from engine.ledger import FillTiming
+from engine.result import Result
+from engine.tradelog import CASH_FLOW_COLUMNS, COLUMNS, ROUND_TRIP_COLUMNS, read_table, write_table
 from marsfolio.config import FORMAT_VERSION, RUN_KEYS, check_version, read_toml
 from marsfolio.logs import logged_at, open_log, run_log
 from marsfolio.report.page import render

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, did_you_mean
 from engine.policy import Policy
 from strategies.baselines import BuyAndHold, EqualWeight
 
@@ -26,7 +25,6 @@ def baseline(name: str) -> Callable[[], Policy]:
         When the name is unknown; says the nearest one.
     """
     if name not in BASELINES:
-        near = difflib.get_close_matches(name, STRATEGIES, n=1)
-        hint = f", did you mean {near[0]!r}" if near else ""
+        hint = did_you_mean(name, STRATEGIES)
         raise ConfigError(f"unknown strategy {name!r}{hint}: there are {', '.join(STRATEGIES)}")
     return BASELINES[name]

@@ -16,11 +16,11 @@ from engine.arrays import FloatArray, SessionArray
 from engine.backtest import run_policy, run_weights
 from engine.cerebro import run_cerebro
 from engine.costs import Costs
+from engine.ledger import FillTiming
 from engine.panel import FIELDS, MarketPanel
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
-from engine.simulator import FillTiming
 from strategies.portfolio import PortfolioStrategy
 from strategies.weights_file import WeightsPolicy
 

@@ -57,7 +57,7 @@ def terms_of(cash: float, commission_bps: float, slippage_bps: float, fill: Fill
         When a value is out of range.
     """
     from engine.costs import Costs
+    from engine.ledger import FillTiming
     from engine.rebalancer import Terms
-    from engine.simulator import FillTiming
 
     return Terms(cash, Costs(commission_bps, slippage_bps), None, FillTiming.parse(fill.value), fractional)

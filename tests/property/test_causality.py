@@ -17,6 +17,7 @@ from agents.policy import EnsemblePolicy
 from agents.settings import Settings
 from engine.costs import Costs
 from engine.indicators import MARS_FEATURES
+from engine.ledger import FillTiming
 from engine.limits import MODEL_LIMITS
 from engine.metrics import RiskTracker
 from engine.observation import Observation, feature_table
@@ -25,7 +26,6 @@ from engine.policy import Decision, Policy, StatelessPolicy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
 from engine.risk import RISK_WINDOW, risk_score, trailing_returns
-from engine.simulator import FillTiming
 from strategies.baselines import BuyAndHold, EqualWeight
 from strategies.weights_file import WeightsPolicy
 

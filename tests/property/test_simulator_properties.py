@@ -22,10 +22,10 @@ from panels import (
 
 from engine.arrays import FloatArray
 from engine.costs import Costs
+from engine.ledger import FillTiming
 from engine.limits import WEIGHT_TOLERANCE, Limits
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
-from engine.simulator import FillTiming
 from strategies.baselines import BuyAndHold, EqualWeight
 
 

@@ -37,9 +37,9 @@ from agents.training import (
 from engine.backtest import run_policy
 from engine.costs import Costs
 from engine.errors import CheckpointError, ConfigError
+from engine.ledger import FillTiming
 from engine.limits import Limits
 from engine.rebalancer import Terms
-from engine.simulator import FillTiming
 
 
 class CtrlC(Silence):

@@ -85,11 +85,17 @@ def test_a_new_or_removed_source_file_changes_the_stamp(copied_engine: Path, mon
 
 PROGRAM = textwrap.dedent("""
     import numpy as np
-    from engine.costs import CostRates
+    from engine.account import Account
+    from engine.costs import Costs
+    from engine.panel import MarketPanel
+    from engine.rebalancer import Terms
     from engine.simulator import _affordable
 
+    price = np.full((1, 1), 100.0)
+    panel = MarketPanel(np.array(["2024-01-02"]), ("A",), price, price, price, price, price)
+    account = Account(panel, 0, 0, Terms(1000.0, Costs(commission_bps=100.0), fractional=True))
     delta = np.array([10.0])
-    _affordable(delta, np.array([100.0]), 1000.0, CostRates(0.01, 0.0), True)
+    _affordable(delta, 0, account._bars, account._book, account._rules)
     print(repr(float(delta[0])), sum(_affordable.stats.cache_hits.values()))
 """)
 
@@ -111,6 +117,6 @@ def test_a_corrected_cost_is_charged_by_functions_of_other_files_too(copied_engi
     assert run_program(folder) == (pytest.approx(10 / 1.01), 1)
     costs = copied_engine / "costs.py"
     text = costs.read_text(encoding="utf-8")
-    assert text.count("price * rates.commission") == 1
-    costs.write_text(text.replace("price * rates.commission", "price * rates.commission * 2"), encoding="utf-8")
+    assert text.count("return fee") == 2
+    costs.write_text(text.replace("return fee", "return fee * 2"), encoding="utf-8")
     assert run_program(folder) == (pytest.approx(10 / 1.02), 0)

@@ -15,6 +15,7 @@ from engine.arrays import Float32Array
 from engine.costs import Costs
 from engine.environment import STEP_SIZE, PortfolioEnv, Reward, action_weights
 from engine.errors import ConfigError, InputError
+from engine.ledger import FillTiming
 from engine.limits import MODEL_LIMITS, Limits
 from engine.metrics import max_drawdown, simple_returns, volatility
 from engine.observation import Observation, feature_table
@@ -22,7 +23,6 @@ from engine.panel import MarketPanel
 from engine.policy import Decision, StatelessPolicy
 from engine.rebalancer import Terms
 from engine.risk import risk_score, trailing_returns
-from engine.simulator import FillTiming
 
 FEATURES = ("price", "rsi")
 LOOKBACK = 42

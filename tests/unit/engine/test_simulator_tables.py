@@ -12,12 +12,12 @@ from engine.arrays import FloatArray
 from engine.backtest import run_weights
 from engine.costs import Costs
 from engine.errors import InputError, PolicyError
+from engine.ledger import FillTiming
 from engine.limits import Limits
 from engine.panel import MarketPanel
 from engine.policy import Policy
 from engine.rebalancer import Basket, Schedule, Terms
 from engine.result import Result
-from engine.simulator import FillTiming
 from strategies.baselines import BuyAndHold, EqualWeight
 from strategies.weights_file import WeightsPolicy
 

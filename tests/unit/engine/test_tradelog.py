@@ -13,8 +13,8 @@ from panels import SEEDS, market, random_panel, run_targets, targets, weekdays
 
 from engine.costs import Costs
 from engine.errors import InputError, RunFolderError
+from engine.ledger import FILL, FillTiming
 from engine.rebalancer import Terms
-from engine.simulator import FILL, FillTiming
 from engine.tradelog import (
     COLUMNS,
     FORMATS,

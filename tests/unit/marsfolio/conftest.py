@@ -11,10 +11,10 @@ import pytest
 
 from engine.account import Account
 from engine.costs import Costs
+from engine.ledger import FillTiming
 from engine.panel import MarketPanel
 from engine.rebalancer import Terms
 from engine.result import Result
-from engine.simulator import FillTiming
 from marsfolio.runs import write_run
 
 SYMBOLS = ("NA", "0005.HK", "A<b>&\"'</script>")

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from engine.errors import InputError, RunFolderError
+from engine.ledger import FillTiming
 from engine.result import Result
-from engine.simulator import FillTiming
 from marsfolio import runs
 from marsfolio.runs import SAME_CLOSE_REMARK, check_out, open_run, recording, write_report, write_run
 
