@@ -235,6 +235,12 @@ def plan_strategy(
     return Plan(panel, baseline(name), PortfolioStrategy, terms, span.first, span.last, schedule)
 
 
+def holding(plan: Plan) -> Plan:
+    """Return the backtest that buys the same symbols once, in equal parts, on the same terms without limits."""
+    terms = replace(plan.terms, limits=None)
+    return plan_strategy("buy_and_hold", plan.panel, terms, Window(plan.first, plan.last), Schedule.DAILY, None)
+
+
 def market_of_model(path: Path, data: Path | None) -> tuple[Model, Market]:
     """Return a model and the bars of its symbols, in its order.
 

@@ -116,7 +116,7 @@ def _say(kind: str, message: str) -> None:
 
 
 def _usage(error: typer.TyperException) -> str:
-    message = error.format_message()
+    message = error.format_message().replace("Value error, ", "")  # pydantic's words for what a parser raised
     ctx = getattr(error, "ctx", None)
     parameter = getattr(error, "param", None)
     if ctx is None:
