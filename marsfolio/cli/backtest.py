@@ -101,7 +101,7 @@ def backtest(
         results = run_ladder(plan, ladder, engine.value)
         result = results[dearest]
         if trained is not None and not untrained:
-            log_look(trained, result, market.panel.content_hash)
+            log_look(trained, result.metrics(), market.panel.content_hash)
         remarks = remarks_of(plan, market, trained, result) + remarks
         options = {**resolved(ctx), **absolute_benchmark(benchmark), **_stated(costs, commission_bps, slippage_bps)}
         provenance = {**provenance_of(market.panel, trained, weights), "costs": plan.terms.costs.table()}
