@@ -94,16 +94,17 @@ class TradeLog:
         """
         fills = self.fills
         buy = fills["quantity"] > 0
-        session = np.datetime_as_string(self.sessions, unit="D").astype(object)[fills["row"]]
+        days = np.datetime_as_string(self.sessions, unit="D").astype(object)
+        session = days[fills["row"]]
         symbol = np.array(self.symbols, dtype=object)[fills["symbol"]]
         side = np.where(buy, "buy", "sell").astype(object)
-        order_id = session + "-" + symbol + "-" + side
+        order_id = [f"{day}-{name}-{way}" for day, name, way in zip(session, symbol, side, strict=True)]
         quantity = np.abs(fills["quantity"])
         columns = {
-            "fill_id": order_id + "-1",
+            "fill_id": [f"{name}-1" for name in order_id],
             "order_id": order_id,
             "session": session,
-            "time_utc": session + "T00:00:00Z",
+            "time_utc": (days + "T00:00:00Z")[fills["row"]],
             "symbol": symbol,
             "side": side,
             "quantity": quantity,
