@@ -29,19 +29,20 @@ SLOW = "plain backtrader"
 
 INTRODUCTION = """# Benchmarks
 
-Written by `make benchmarks` (benchmarks/write.py): every number of a table was measured in one run on one machine, each way
-in a process of its own, after a first call that compiles or reads the compiled code from disk. CPU seconds of the run
-itself, bars in memory, files excluded unless said otherwise; peak memory of the whole process, imports included.
+Written by `make benchmarks` (benchmarks/write.py): every number of a table was measured in one run on one machine,
+each way in a process of its own, after a first call that compiles or reads the compiled code from disk. CPU seconds
+of the run itself, bars in memory, files excluded unless said otherwise; peak memory of the whole process, imports
+included.
 """
 
 ENGINES = """## Engines
 
-Daily rebalance to given weights, whole shares, 10 basis points, filled at the next open. All ways of a workload end with
-the same number of fills and the same equity (relative difference below 1e-9), or this script fails. *Plain backtrader* is
-preloaded array feeds and one market order for each change; *Cerebro path* is our strategy, broker and feed in backtrader's
-Cerebro, the table of the trade log included; the *path-dependent strategy* is a subclass that decides in Python, session by
-session, from the path of its own equity; the *numpy loop* is one pass over sessions in plain numpy that keeps the same
-trade log and knows neither missing bars, limits nor a lack of cash.
+Daily rebalance to given weights, whole shares, 10 basis points, filled at the next open. All ways of a workload end
+with the same number of fills and the same equity (relative difference below 1e-9), or this script fails. *Plain
+backtrader* is preloaded array feeds and one market order for each change; *Cerebro path* is our strategy, broker and
+feed in backtrader's Cerebro, the table of the trade log included; the *path-dependent strategy* is a subclass that
+decides in Python, session by session, from the path of its own equity; the *numpy loop* is one pass over sessions in
+plain numpy that keeps the same trade log and knows neither missing bars, limits nor a lack of cash.
 """
 
 SCALING = """## Scaling
@@ -51,8 +52,8 @@ Cerebro path without the table of the trade log. The last column is what must st
 
 COMMAND = """## The command line
 
-`marsfolio backtest --strategy weights` on W1 from parquet files, as a user calls it: reading bars and weights, Cerebro, all
-files of the run, statistics and the report; and `marsfolio --help`.
+`marsfolio backtest --strategy weights` on W1 from parquet files, as a user calls it: reading bars and weights,
+Cerebro, all files of the run, statistics and the report; and `marsfolio --help`.
 """
 
 
@@ -72,7 +73,8 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _machine() -> str:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "numba", "pandas", "backtrader"))
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}.\n"
+    where = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"{where}, {versions}.\n"
 
 
 def _engines() -> str:
