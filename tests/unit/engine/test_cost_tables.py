@@ -85,6 +85,14 @@ def test_the_orders_of_one_basket_count_one_after_another(engine: str) -> None:
     check(result, (1, "A", 40, 10, 4, 596), (1, "B", 80, 5, 5, 191))
 
 
+def test_what_fits_the_cash_is_found_with_the_tiers_that_the_basket_itself_reaches(engine: str) -> None:
+    panel = market("A B", "10 10", "10 10", "10 10")
+    costs: dict[str, Any] = {"commission_per_share": 0.3, "commission_tiers": (Tier(60, per_share=0.0),)}
+    result = run(engine, panel, targets("0.495 0.495", "", ""), **costs)
+    # 49 at 0.30, then 11 at 0.30 and 38 free: 980 + 18 fits, which 49 + 49 at 0.30 would not.
+    check(result, (1, "A", 49, 10, 14.7, 495.3), (1, "B", 49, 10, 3.3, 2.0))
+
+
 def test_tiers_may_count_money(engine: str) -> None:
     tiers = (Tier(300, bps=50), Tier(800, bps=10))
     result = run(engine, TEN, IN_AND_OUT, commission_bps=100, commission_tiers=tiers, tier_unit="notional")
