@@ -208,7 +208,10 @@ def _record_flow(t: int, i: int, kind: int, amount: float, quantity_change: floa
 
 @compiled
 def _split_shares(t: int, i: int, ratio: float, book: Book, rules: Rules, log: Log) -> None:
-    """Turn each old share into ``ratio`` new ones; a fraction is paid out in cash where shares are whole."""
+    """Turn each old share into ``ratio`` new ones; a fraction is paid out in cash where shares are whole.
+
+    A short position owes what a long one gets.
+    """
     book.mark[i] /= ratio
     # A ratio such as 0.29 is a little off, and 100 * 0.29 would lose a share.
     exact, nudge = book.quantity[i] * ratio, 1.0 + 1e-12
@@ -216,11 +219,11 @@ def _split_shares(t: int, i: int, ratio: float, book: Book, rules: Rules, log: L
     book.pending[i] = wanted if rules.fractional else np.floor(wanted * nudge)
     if exact == 0.0:
         return
-    shares = exact if rules.fractional else np.floor(exact * nudge)
-    left = exact - shares if exact - shares > 1e-9 * exact else 0.0
+    shares = exact if rules.fractional else np.copysign(np.floor(abs(exact) * nudge), exact)
+    left = exact - shares if abs(exact - shares) > 1e-9 * abs(exact) else 0.0
     _record_flow(t, i, _SPLIT, 0.0, shares + left - book.quantity[i], log)
     book.quantity[i] = shares
-    if left > 0.0:
+    if left != 0.0:
         amount = left * book.mark[i]
         book.cash[0] += amount
         _record_flow(t, i, _CASH_IN_LIEU, amount, -left, log)
@@ -231,7 +234,7 @@ def begin_session(t: int, bars: Bars, book: Book, rules: Rules, log: Log) -> Non
     """Book what happens before the open of session t: interest since the close before, splits, then dividends.
 
     Interest is simple, on the cash of the close before, for the calendar days in between. Dividends are booked
-    on the day the share trades without them, not on the day they are paid.
+    on the day the share trades without them, not on the day they are paid; who is short pays them.
     """
     if bars.month[t] != bars.month[t - 1]:
         book.month_volume[0] = 0.0
@@ -246,7 +249,7 @@ def begin_session(t: int, bars: Bars, book: Book, rules: Rules, log: Log) -> Non
         if ratio != 1.0 and ratio == ratio:
             _split_shares(t, i, ratio, book, rules, log)
         dividend = bars.dividend[t, i] * book.quantity[i]
-        if dividend > 0.0:
+        if dividend != 0.0:
             book.cash[0] += dividend
             _record_flow(t, i, _DIVIDEND, dividend, 0.0, log)
 

@@ -6,13 +6,16 @@ import json
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engine.arrays import FloatArray, SessionArray
+from engine.arrays import FloatArray, IntArray, SessionArray
 from engine.errors import InputError, RunFolderError
 from engine.ledger import FLOW, Flow, Reason, RecordArray
+
+TextArray = np.ndarray[tuple[int], np.dtype[Any]]
 
 COLUMNS = (
     "fill_id",
@@ -53,6 +56,7 @@ REASONS = {
     Reason.LIMIT: "limit order",
     Reason.STOP: "stop order",
     Reason.STOP_LIMIT: "stop limit order",
+    Reason.SAME_CLOSE: "market order at the same close",
 }
 FORMATS = ("csv", "parquet", "jsonl")
 _TEXT = {
@@ -76,12 +80,14 @@ class TradeLog:
     ----------
     fills : (n,) records of `engine.ledger.FILL`, rows counted from ``sessions[0]``.
     flows : (m,) records of `engine.ledger.FLOW`; those of a session come before its fills.
+    orders : (n,) number of the order that each fill is of, where a strategy places single orders; else empty.
     """
 
     fills: RecordArray
     sessions: SessionArray
     symbols: tuple[str, ...]
     flows: RecordArray = field(default_factory=lambda: np.empty(0, dtype=FLOW))
+    orders: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.fills)
@@ -97,10 +103,10 @@ class TradeLog:
         session = np.datetime_as_string(self.sessions, unit="D").astype(object)[fills["row"]]
         symbol = np.array(self.symbols, dtype=object)[fills["symbol"]]
         side = np.where(buy, "buy", "sell").astype(object)
-        order_id = session + "-" + symbol + "-" + side
+        order_id, count = self._order_ids(session + "-" + symbol + "-" + side)
         quantity = np.abs(fills["quantity"])
         columns = {
-            "fill_id": order_id + "-1",
+            "fill_id": order_id + "-" + count,
             "order_id": order_id,
             "session": session,
             "time_utc": session + "T00:00:00Z",
@@ -116,6 +122,13 @@ class TradeLog:
             "reason": np.array([REASONS[reason] for reason in Reason], dtype=object)[fills["reason"]],
         }
         return pd.DataFrame(columns, columns=list(COLUMNS))
+
+    def _order_ids(self, of_basket: TextArray) -> tuple[TextArray, TextArray]:
+        """Return each fill's order and, as text, how many fills that order has had with it."""
+        if not len(self.orders):
+            return of_basket, np.full(len(self), "1", dtype=object)
+        seen = pd.Series(self.orders).groupby(self.orders).cumcount() + 1
+        return "order-" + self.orders.astype(str).astype(object), seen.astype(str).to_numpy(dtype=object)
 
     def flow_table(self) -> pd.DataFrame:
         """Return the table of cash_flows.csv: interest, dividends, splits, and cash for fractions of shares."""
