@@ -95,7 +95,7 @@ class SimulatedBroker(bt.BrokerBase):
         """
         raise InputError(
             "SimulatedBroker takes one basket of target weights per session (PortfolioStrategy); for single "
-            "orders run the strategy on backtrader's own broker with data_feeds.feeds.panel_feeds"
+            "orders run the strategy on brokers.orders.OrderBroker with data_feeds.feeds.panel_feeds"
         )
 
     sell = cancel = buy

@@ -14,6 +14,7 @@ from engine.errors import InputError
 from engine.panel import FIELDS, MarketPanel
 
 EPOCH_ORDINAL = 719_163  # date(1970, 1, 1).toordinal(): backtrader counts days from 0001-01-01
+_NO_DATE = 1.0  # 0001-01-01: NaN would be an error in backtrader's conversions
 
 
 class _BufferFeed(bt.feed.DataBase):
@@ -36,8 +37,11 @@ class _BufferFeed(bt.feed.DataBase):
         empty = array("d", [math.nan]) * n_bars
         for line_name in self.getlinealiases():
             line = getattr(self.lines, line_name)
-            # Cerebro has already extended the line by its lookahead; that room belongs behind the bars.
-            line.array = self._buffers.get(line_name, empty) + array("d", [math.nan]) * line.extension
+            # Cerebro has already extended the line by its lookahead; that room belongs behind the bars. One more,
+            # because before the first bar backtrader reads the last place: it would show the last bar of all.
+            line.extension += 1
+            nothing = _NO_DATE if line_name == "datetime" else math.nan
+            line.array = self._buffers.get(line_name, empty) + array("d", [nothing]) * line.extension
         self._next_bar = n_bars
         self.home()
 
@@ -59,7 +63,8 @@ class ArrayFeed(_BufferFeed):
     """The bars of one symbol of a panel as an ordinary daily feed.
 
     Sessions on which the symbol has no bar are absent. backtrader has no word for an unknown volume: it
-    becomes 0. Open interest is NaN. Bars are dated at midnight of their session.
+    becomes 0. Open interest is NaN. Bars are dated at midnight of their session. Before the symbol's first bar its
+    lines read NaN, and its date the year 1.
 
     Parameters
     ----------
@@ -130,16 +135,23 @@ class PanelFeed(_BufferFeed):
         return {"datetime": _numbers(self.panel.sessions[self.p.first : self._last_row + 1])}
 
 
-def panel_feeds(panel: MarketPanel) -> list[Any]:
+def panel_feeds(panel: MarketPanel, allow_empty: bool = False) -> list[Any]:
     """Return one :class:`ArrayFeed` per symbol, named after it, in the panel's order.
+
+    backtrader calls a strategy's ``next`` when every feed has had its first bar, and ``prenext`` before: a strategy
+    on symbols of which some start late writes ``def prenext(self): self.next()`` and asks ``len(data)``.
+
+    Parameters
+    ----------
+    allow_empty : take a symbol without any bar as one that starts later.
 
     Raises
     ------
     InputError
-        When a symbol has no bar at all: backtrader would never call ``next``.
+        When a symbol has no bar at all, unless allowed: backtrader would never call ``next``.
     """
     empty = [name for column, name in enumerate(panel.symbols) if not panel.has_bar[:, column].any()]
-    if empty:
+    if empty and not allow_empty:
         raise InputError(f"{panel.source}: no bars for {', '.join(empty)}: select the other symbols first")
     return [ArrayFeed(panel=panel, column=column, name=name) for column, name in enumerate(panel.symbols)]
 

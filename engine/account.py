@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from engine.arrays import FloatArray, SessionArray
@@ -30,8 +32,6 @@ class Account:
     """
 
     def __init__(self, panel: MarketPanel, first: int, last: int, terms: Terms) -> None:
-        if not 0 <= first <= last < len(panel):  # the compiled code would read outside its arrays
-            raise InputError(f"rows must satisfy 0 <= first <= last < {len(panel)}, were {first} and {last}")
         self.panel = panel
         self.first = first
         self.last = last
@@ -39,34 +39,12 @@ class Account:
         n_rows, n = last - first + 1, panel.n_symbols
         self._rules = terms.rules
         self._bars = bars_of(panel, first, last, self._rules.rates)
-        self._book = Book(
-            cash=np.array([terms.cash], dtype=np.float64),  # an integer would make all cash whole
-            quantity=np.zeros(n),
-            mark=np.full(n, np.nan),
-            pending=np.zeros(n),
-            pending_row=np.array([-1], dtype=np.int64),
-            month_volume=np.zeros(1),
-        )
-        self._records = Records(
-            equity=np.full(n_rows, np.nan),
-            cash=np.full(n_rows, np.nan),
-            largest_weight=np.zeros(n_rows),
-            traded=np.zeros(n_rows),
-            target_weight=np.full((n_rows, n), np.nan),
-            executed_weight=np.full((n_rows, n), np.nan),
-            outcome=np.zeros((n_rows, n), dtype=np.int8),
-        )
+        self._book = empty_book(terms.cash, n)
+        self._records = empty_records(n_rows, n)
         self._decided = np.zeros(n_rows, dtype=np.bool_)
         self._agent_names: tuple[str, ...] = ()
         self._agent_weights: list[tuple[int, list[float]]] = []
-        # Room for the most that can happen: memory that is never written costs nothing.
-        n_flows = 3 * n + 1 if panel.has_actions else 1
-        self._log = Log(
-            fills=np.empty(n_rows * n, dtype=FILL),
-            flows=np.empty(n_rows * n_flows, dtype=FLOW),
-            n_fills=np.zeros(1, dtype=np.int64),
-            n_flows=np.zeros(1, dtype=np.int64),
-        )
+        self._log = empty_log(panel, n_rows, n_rows * n)
         self._equity = float(terms.cash)
         self._settled = first - 1
 
@@ -159,25 +137,71 @@ class Account:
         agent_weights = np.full((len(sessions), len(self._agent_names)), np.nan)
         for t, row in self._agent_weights:
             agent_weights[t] = row
-        return Result(
-            sessions=sessions,
-            symbols=self.panel.symbols,
-            terms=self.terms,
-            equity=self._records.equity,
-            cash=self._records.cash,
-            largest_weight=self._records.largest_weight,
-            traded=self._records.traded,
-            decided=self._decided,
-            target_weight=self._records.target_weight,
-            executed_weight=self._records.executed_weight,
-            outcome=self._records.outcome,
-            agent_names=self._agent_names,
-            agent_weights=agent_weights,
-            trades=TradeLog(log.fills[: log.n_fills[0]], sessions, self.panel.symbols, log.flows[: log.n_flows[0]]),
-            final_quantity=self._book.quantity.copy(),
-            final_mark=self._book.mark.copy(),
-            last_bar=_last_bars(self.panel, self.last),
-        )
+        trades = TradeLog(log.fills[: log.n_fills[0]], sessions, self.panel.symbols, log.flows[: log.n_flows[0]])
+        result = result_of(self.panel, self.terms, self._book, self._records, trades)
+        return replace(result, decided=self._decided, agent_names=self._agent_names, agent_weights=agent_weights)
+
+
+def result_of(panel: MarketPanel, terms: Terms, book: Book, records: Records, trades: TradeLog) -> Result:
+    """Return what an account has recorded over the sessions of ``trades``, without decisions."""
+    sessions = trades.sessions
+    last = int(np.searchsorted(panel.sessions, sessions[-1]))
+    return Result(
+        sessions=sessions,
+        symbols=panel.symbols,
+        terms=terms,
+        equity=records.equity,
+        cash=records.cash,
+        largest_weight=records.largest_weight,
+        traded=records.traded,
+        decided=np.zeros(len(sessions), dtype=np.bool_),
+        target_weight=records.target_weight,
+        executed_weight=records.executed_weight,
+        outcome=records.outcome,
+        agent_names=(),
+        agent_weights=np.zeros((len(sessions), 0)),
+        trades=trades,
+        final_quantity=book.quantity.copy(),
+        final_mark=book.mark.copy(),
+        last_bar=_last_bars(panel, last),
+    )
+
+
+def empty_book(cash: float, n: int) -> Book:
+    """Return what an account of ``n`` symbols holds before its first session."""
+    return Book(
+        cash=np.array([cash], dtype=np.float64),  # an integer would make all cash whole
+        quantity=np.zeros(n),
+        mark=np.full(n, np.nan),
+        pending=np.zeros(n),
+        pending_row=np.array([-1], dtype=np.int64),
+        month_volume=np.zeros(1),
+    )
+
+
+def empty_records(n_rows: int, n: int) -> Records:
+    """Return room for what happens in ``n_rows`` sessions."""
+    return Records(
+        equity=np.full(n_rows, np.nan),
+        cash=np.full(n_rows, np.nan),
+        largest_weight=np.zeros(n_rows),
+        traded=np.zeros(n_rows),
+        target_weight=np.full((n_rows, n), np.nan),
+        executed_weight=np.full((n_rows, n), np.nan),
+        outcome=np.zeros((n_rows, n), dtype=np.int8),
+    )
+
+
+def empty_log(panel: MarketPanel, n_rows: int, n_fills: int) -> Log:
+    """Return room for ``n_fills`` fills and the most cash flows that ``n_rows`` sessions can have."""
+    # Memory that is never written costs nothing.
+    n_flows = 3 * panel.n_symbols + 1 if panel.has_actions else 1
+    return Log(
+        fills=np.empty(n_fills, dtype=FILL),
+        flows=np.empty(n_rows * n_flows, dtype=FLOW),
+        n_fills=np.zeros(1, dtype=np.int64),
+        n_flows=np.zeros(1, dtype=np.int64),
+    )
 
 
 def bars_of(panel: MarketPanel, first: int, last: int, rates: CostRates) -> Bars:
@@ -186,8 +210,10 @@ def bars_of(panel: MarketPanel, first: int, last: int, rates: CostRates) -> Bars
     Raises
     ------
     InputError
-        When costs depend on volumes and one is unknown.
+        When the rows are not 0 <= first <= last < T, or costs depend on volumes and one is unknown.
     """
+    if not 0 <= first <= last < len(panel):  # the compiled code would read outside its arrays
+        raise InputError(f"rows must satisfy 0 <= first <= last < {len(panel)}, were {first} and {last}")
     part = slice(first, last + 1)
     sessions = panel.sessions[part]
     if rates.needs_volume:

@@ -1,31 +1,80 @@
-"""Runs a strategy in backtrader's Cerebro; feed, broker and strategy are handed in."""
+"""Runs a strategy in backtrader's Cerebro; feeds, broker and strategy are handed in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import backtrader as bt
+
+from engine.errors import InputError
 
 
 def run_cerebro(
     strategy: type[bt.Strategy],
     params: Mapping[str, Any],
-    feed: bt.feed.DataBase,
+    feeds: bt.feed.DataBase | Sequence[bt.feed.DataBase],
     broker: bt.BrokerBase,
     analyzers: Mapping[str, type[bt.Analyzer]] | None = None,
+    start: date | None = None,
 ) -> bt.Strategy:
-    """Run ``strategy`` over ``feed`` against ``broker`` and return the strategy object after its last session.
+    """Run ``strategy`` over the feeds against ``broker`` and return the strategy object after its last session.
 
     Parameters
     ----------
     params : the strategy's parameters.
+    feeds : one, or several in the order in which the strategy knows them.
     analyzers : backtrader analyzers to attach, by name.
+    start : first session that the strategy acts in and analyzers measure; bars before it warm up indicators.
+
+    Raises
+    ------
+    InputError
+        When the strategy asks to be skipped.
     """
     cerebro = bt.Cerebro(stdstats=False, maxcpus=1)
     cerebro.broker = broker
-    cerebro.adddata(feed)
-    cerebro.addstrategy(strategy, **params)
+    for feed in feeds if isinstance(feeds, Sequence) else (feeds,):
+        cerebro.adddata(feed)
+    cerebro.addstrategy(strategy if start is None else starting(strategy, start), **params)
     for name, analyzer in (analyzers or {}).items():
         cerebro.addanalyzer(analyzer, _name=name)
-    return cerebro.run()[0]
+    run = cerebro.run()
+    if not run:
+        raise InputError(f"{strategy.__name__} raised StrategySkipError: with these parameters it does not run")
+    return run[0]
+
+
+def starting(strategy: type[bt.Strategy], start: date) -> type[bt.Strategy]:
+    """Return the strategy with every bar before ``start`` as part of its minimum period.
+
+    Until then neither ``prenext`` nor ``next`` is called and analyzers see nothing, so that what a strategy or an
+    analyzer counts begins with the run. ``nextstart`` comes with the first bar on which all indicators are ready.
+    """
+
+    class Starting(strategy):
+        _starting_bar: int | None = None
+
+        def _is_warming_up(self) -> bool:
+            return bool(bt.num2date(self.lines.datetime[0]).date() < start)
+
+        def _getminperstatus(self) -> int:
+            status: int = super()._getminperstatus()
+            if self._is_warming_up():
+                status = max(status, 1)
+            elif status <= 0 and self._starting_bar in (None, len(self)):  # asked more than once a bar
+                self._starting_bar, status = len(self), 0
+            self._minperstatus = status
+            return status
+
+        def prenext(self) -> None:
+            if not self._is_warming_up():
+                super().prenext()
+
+        def _next_analyzers(self, minperstatus: int, once: bool = False) -> None:
+            if not self._is_warming_up():
+                super()._next_analyzers(minperstatus, once)
+
+    Starting.__name__ = Starting.__qualname__ = strategy.__name__
+    return Starting

@@ -37,7 +37,11 @@ FLOW = np.dtype(
 
 
 class Reason(IntEnum):
-    """Why a fill happened; the first four are bits of a basket's fills."""
+    """Why a fill happened; the first four are bits of a basket's fills.
+
+    A market order that fills at the close it was placed at (SAME_CLOSE) is in the cash of the next session, like the
+    fills of a same_close basket; every other fill is in the cash of its own.
+    """
 
     REBALANCE = 0
     SHRUNK = 1
@@ -48,6 +52,7 @@ class Reason(IntEnum):
     LIMIT = 6
     STOP = 7
     STOP_LIMIT = 8
+    SAME_CLOSE = 9
 
 
 class Flow(IntEnum):

@@ -224,7 +224,8 @@ def _record_flow(t: int, i: int, kind: int, amount: float, quantity_change: floa
 def _split_shares(t: int, i: int, ratio: float, book: Book, rules: Rules, log: Log) -> None:
     """Turn each old share, held or wanted by an order that waits, into ``ratio`` new ones.
 
-    Where shares are whole, the fraction of a holding is paid out at the close before, restated in new shares.
+    Where shares are whole, the fraction of a holding is paid out at the close before, restated in new shares; a
+    short position owes what a long one gets.
     """
     book.mark[i] /= ratio
     # A ratio such as 0.29 is a little off, and 100 * 0.29 would lose a share.
@@ -248,7 +249,7 @@ def begin_session(t: int, bars: Bars, book: Book, rules: Rules, log: Log) -> Non
     """Book what happens before the open of session t: interest since the close before, splits, then dividends.
 
     Interest is simple, on the cash of the close before, for the calendar days in between. Dividends are booked
-    on the day the share trades without them, not on the day they are paid.
+    on the day the share trades without them, not on the day they are paid; who is short pays them.
     """
     if bars.month[t] != bars.month[t - 1]:
         book.month_volume[0] = 0.0

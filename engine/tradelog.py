@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.arrays import FloatArray, SessionArray
+from engine.arrays import FloatArray, IntArray, SessionArray
 from engine.errors import InputError, RunFolderError
 from engine.ledger import FLOW, Flow, Reason, RecordArray
 
@@ -53,6 +53,7 @@ REASONS = {
     Reason.LIMIT: "limit order",
     Reason.STOP: "stop order",
     Reason.STOP_LIMIT: "stop limit order",
+    Reason.SAME_CLOSE: "market order at the same close",
 }
 FORMATS = ("csv", "parquet", "jsonl")
 _TEXT = {
@@ -76,12 +77,14 @@ class TradeLog:
     ----------
     fills : (n,) records of `engine.ledger.FILL`, rows counted from ``sessions[0]``.
     flows : (m,) records of `engine.ledger.FLOW`; those of a session come before its fills.
+    orders : (n,) number of the order that each fill is of, where a strategy places single orders; else empty.
     """
 
     fills: RecordArray
     sessions: SessionArray
     symbols: tuple[str, ...]
     flows: RecordArray = field(default_factory=lambda: np.empty(0, dtype=FLOW))
+    orders: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.fills)
@@ -98,10 +101,10 @@ class TradeLog:
         session = days[fills["row"]]
         symbol = np.array(self.symbols, dtype=object)[fills["symbol"]]
         side = np.where(buy, "buy", "sell").astype(object)
-        order_id = [f"{day}-{name}-{way}" for day, name, way in zip(session, symbol, side, strict=True)]
+        order_id, fill_id = self._ids([f"{a}-{b}-{c}" for a, b, c in zip(session, symbol, side, strict=True)])
         quantity = np.abs(fills["quantity"])
         columns = {
-            "fill_id": [f"{name}-1" for name in order_id],
+            "fill_id": fill_id,
             "order_id": order_id,
             "session": session,
             "time_utc": (days + "T00:00:00Z")[fills["row"]],
@@ -117,6 +120,14 @@ class TradeLog:
             "reason": np.array([REASONS[reason] for reason in Reason], dtype=object)[fills["reason"]],
         }
         return pd.DataFrame(columns, columns=list(COLUMNS))
+
+    def _ids(self, of_basket: list[str]) -> tuple[list[str], list[str]]:
+        """Return each fill's order, and its own id: the order's with the number of the order's fill."""
+        if not len(self.orders):
+            return of_basket, [f"{order}-1" for order in of_basket]
+        seen = pd.Series(self.orders).groupby(self.orders).cumcount() + 1
+        orders = [f"order-{number}" for number in self.orders.tolist()]
+        return orders, [f"{order}-{count}" for order, count in zip(orders, seen.tolist(), strict=True)]
 
     def flow_table(self) -> pd.DataFrame:
         """Return the table of cash_flows.csv: interest, dividends, splits, and cash for fractions of shares."""

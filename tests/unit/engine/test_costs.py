@@ -191,7 +191,7 @@ def test_only_impact_and_the_cap_read_volumes() -> None:
     assert cost(participation_cap=1.0).rates.needs_volume
 
 
-def test_the_rates_of_plain_costs_hold_one_tier() -> None:
+def test_the_rates_of_plain_costs_are_fractions_without_tiers() -> None:
     rates = Costs(10, 5).rates
-    assert rates.tier_above.tolist() == [0.0]
-    np.testing.assert_allclose([rates.tier_commission[0], rates.slippage], [1e-3, 5e-4], rtol=1e-15)
+    assert rates.n_tiers == 0
+    np.testing.assert_allclose([rates.commission, rates.slippage], [1e-3, 5e-4], rtol=1e-15)
