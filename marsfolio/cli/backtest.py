@@ -20,9 +20,11 @@ from marsfolio.cli.options import (
     Fill,
     FillOption,
     Fractional,
+    NullPaths,
     Rebalance,
     SlippageBps,
     Symbols,
+    Trials,
     costs_of,
     terms_of,
 )
@@ -75,9 +77,11 @@ def backtest(
         Engine, typer.Option(help="backtrader's Cerebro, or the kernel alone: same fills.")
     ] = Engine.CEREBRO,
     benchmark: Annotated[str | None, typer.Option(help="Bars of a benchmark: FILE, or FILE:SYMBOL.")] = None,
+    null_paths: NullPaths = 200,
+    trials: Trials = None,
 ) -> None:
     """Run a model or a strategy over past bars with costs, and write a run folder."""
-    from marsfolio.cli.results import print_metrics
+    from marsfolio.cli.results import in_words, print_metrics
     from marsfolio.compose import (
         absolute_benchmark,
         holding,
@@ -88,6 +92,7 @@ def backtest(
         window,
     )
     from marsfolio.runs import recording, write_run
+    from marsfolio.statistics import statistics_of
 
     _check_choice(model, untrained, strategy, weights, symbols, rebalance)
     ladder = _ladder(costs, commission_bps, slippage_bps)
@@ -105,14 +110,17 @@ def backtest(
         remarks = remarks_of(plan, market, trained, result) + remarks
         options = {**resolved(ctx), **absolute_benchmark(benchmark), **_stated(costs, commission_bps, slippage_bps)}
         provenance = {**provenance_of(market.panel, trained, weights), "costs": plan.terms.costs.table()}
-        write_run(out, KIND, result, KIND, options, provenance, of_benchmark, remarks)
+        judged = None if untrained else trained
+        sure = statistics_of(result, market.panel, span.first, null_paths, trials, judged)
+        write_run(out, KIND, result, KIND, options, provenance, of_benchmark, remarks, statistics=sure)
         if len(results) > 1:
             held = run_ladder(holding(plan), ladder, "kernel")
             table = ladder_table(results, held, of_benchmark)
             write_ladder(out, results, table, plan, options, provenance, of_benchmark, remarks)
     if len(results) > 1:
         remarks = print_ladder(table, f"Cost ladder written to {out / FOLDER}") + remarks
-    print_metrics({strategy or "mars": result.metrics()}, f"Backtest written to {out}", remarks + result.remarks())
+    remarks = in_words(sure) + remarks + result.remarks()
+    print_metrics({strategy or "mars": result.metrics()}, f"Backtest written to {out}", remarks)
 
 
 def _ladder(costs: str | None, rungs: Rungs | None, slippage_bps: float | None) -> dict[float, Costs]:

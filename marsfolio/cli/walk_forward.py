@@ -18,8 +18,10 @@ from marsfolio.cli.options import (
     Fill,
     FillOption,
     Fractional,
+    NullPaths,
     SlippageBps,
     Symbols,
+    Trials,
     costs_of,
     terms_of,
 )
@@ -71,6 +73,8 @@ def walk_forward(
     cash_buffer: CashBuffer = None,
     engine: Annotated[Engine, typer.Option(help="backtrader's Cerebro, or the kernel alone.")] = Engine.CEREBRO,
     benchmark: Annotated[str | None, typer.Option(help="Bars of a benchmark: FILE, or FILE:SYMBOL.")] = None,
+    null_paths: NullPaths = 200,
+    trials: Trials = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all when absent.")] = None,
 ) -> None:
     """Train an ensemble anew in each window, and test all of them in one continuous out-of-sample run."""
@@ -78,7 +82,7 @@ def walk_forward(
     from agents.training import with_episodes
     from engine.limits import MODEL_LIMITS
     from engine.walkforward import Walk
-    from marsfolio.cli.results import print_metrics
+    from marsfolio.cli.results import in_words, print_metrics
     from marsfolio.compose import (
         absolute_benchmark,
         load_benchmark,
@@ -92,6 +96,7 @@ def walk_forward(
         with_limits,
     )
     from marsfolio.runs import recording, write_run
+    from marsfolio.statistics import statistics_of
 
     walk = Walk(train_sessions, test_sessions, validation_sessions, purge, embargo, anchored)
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
@@ -113,6 +118,7 @@ def walk_forward(
         options = {**resolved(ctx), **absolute_benchmark(benchmark), "resume": False}
         provenance = {**provenance_of(panel), "seed": seed, "costs": terms.costs.table()}
         provenance["model_hashes"] = [model.hash for model in models]
+        sure = statistics_of(result, panel, span.first, null_paths, trials)
         write_run(
             out,
             KIND,
@@ -123,10 +129,12 @@ def walk_forward(
             of_benchmark,
             remarks,
             (MODELS,),
-            tables={"folds.csv": table},
+            sure,
+            {"folds.csv": table},
         )
     _print_folds(table)
-    print_metrics({"walk-forward": result.metrics()}, f"Walk-forward run written to {out}", remarks + result.remarks())
+    remarks = in_words(sure) + remarks + result.remarks()
+    print_metrics({"walk-forward": result.metrics()}, f"Walk-forward run written to {out}", remarks)
 
 
 def _models(
