@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check benchmarks clean
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -20,6 +20,9 @@ check: .venv/installed
 
 test: check
 	$(BIN)/pytest -n 2
+
+benchmarks: .venv/installed
+	$(BIN)/python benchmarks/write.py
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

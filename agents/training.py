@@ -278,8 +278,7 @@ class Trainer:
             "seed": self._seed,
             "terms": {
                 "cash": terms.cash,
-                "commission_bps": terms.costs.commission_bps,
-                "slippage_bps": terms.costs.slippage_bps,
+                **terms.costs.table(),
                 "cap": terms.limits.cap if terms.limits else None,
                 "cash_buffer": terms.limits.cash_buffer if terms.limits else None,
                 "fill": terms.timing.name.lower(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numba
 
@@ -30,7 +30,20 @@ def compiled(function: F) -> F:
     knows the file of a function but not those of the functions it calls; here a change of any file of the
     engine makes all cached code stale, or a corrected cost would go on being charged as before.
     """
-    dispatcher = numba.njit(cache=True)(function)
+    return _dispatcher(function, "never")
+
+
+def inlined(function: F) -> F:
+    """Compile ``function`` as `compiled` does, and inside compiled callers paste it in place of each call.
+
+    For the steps of a hot loop that take tuples of arrays: a call counts references to every array in them, and at
+    fifty symbols that took longer than the arithmetic (the kernel ran 1.8 times faster with it).
+    """
+    return _dispatcher(function, "always")
+
+
+def _dispatcher(function: F, inline: Literal["never", "always"]) -> F:
+    dispatcher = numba.njit(cache=True, inline=inline)(function)
     # Numba offers no public way to set the stamp; under NUMBA_DISABLE_JIT there is no dispatcher.
     cache = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if cache is not None:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.arrays import FloatArray
 from engine.compiled import compiled
 from engine.errors import ConfigError, did_you_mean
 
@@ -22,15 +21,22 @@ DAYS_PER_YEAR = 360.0
 MAX_SLIPPAGE = 0.5
 """An order never executes worse than half as good as the reference price, however small the volume."""
 
+MAX_TIERS = 8
 _UNITS = ("shares", "notional")
 
 
 class CostRates(NamedTuple):
-    """Costs as the compiled functions read them; fractions of notional, account currency, shares."""
+    """Costs as the compiled functions read them; fractions of notional, account currency, shares.
 
-    tier_above: FloatArray  # (K,) traded in the calendar month, shares or notional, from which a tier holds
-    tier_commission: FloatArray  # (K,) fraction of notional
-    tier_per_share: FloatArray  # (K,)
+    Tuples of one length, not arrays: a compiled call counts references to each array it is given.
+    """
+
+    commission: float  # fraction of notional
+    per_share: float
+    n_tiers: int
+    tier_above: tuple[float, ...]  # MAX_TIERS numbers: traded in the month, shares or notional, where a tier begins
+    tier_commission: tuple[float, ...]  # fractions of notional
+    tier_per_share: tuple[float, ...]
     tier_by_shares: bool
     minimum: float
     maximum: float  # fraction of notional
@@ -75,10 +81,11 @@ class Costs:
     commission_minimum : smallest commission of an order.
     commission_maximum_bps : largest commission of an order, basis points of its notional; wins over the minimum.
     commission_tiers : cheaper (or dearer) rates above what was traded in the calendar month; each applies to the
-        part above its threshold.
+        part above its threshold. At most `MAX_TIERS`.
     tier_unit : what ``above`` counts, ``shares`` or ``notional``.
     sell_fee_bps, sell_fee_per_share : fees on sales alone, beside the commission and its bounds.
-    slippage_bps : how much worse than the reference price an order executes.
+    slippage_bps : how much worse than the reference price an order executes. All slippage together is at most
+        `MAX_SLIPPAGE` where the spread or the impact is charged.
     half_spread : the same in currency a share.
     impact : eta of the square-root law, slippage = eta * sigma * sqrt(quantity / volume), with the session's
         volume and sigma the daily volatility of the sessions before (Almgren et al. 2005, "Direct Estimation of
@@ -115,6 +122,8 @@ class Costs:
             raise ConfigError(f"tier_unit must be shares or notional, was {self.tier_unit!r}")
         if self.participation_cap is not None and not 0 < self.participation_cap <= 1:
             raise ConfigError(f"participation_cap must be above 0 and at most 1, was {self.participation_cap}")
+        if len(self.commission_tiers) > MAX_TIERS:
+            raise ConfigError(f"commission_tiers may be {MAX_TIERS} at most, were {len(self.commission_tiers)}")
         thresholds = [0.0, *(tier.above for tier in self.commission_tiers)]
         if any(later <= earlier for earlier, later in pairwise(thresholds)):
             raise ConfigError(f"commission_tiers must begin above 0 and rise, their thresholds were {thresholds[1:]}")
@@ -125,12 +134,15 @@ class Costs:
     @property
     def rates(self) -> CostRates:
         """The same costs as the compiled functions read them."""
-        tiers = (Tier(0.0, self.commission_bps, self.commission_per_share), *self.commission_tiers)
+        tiers = self.commission_tiers
         maximum = math.inf if self.commission_maximum_bps is None else self.commission_maximum_bps * BPS
         return CostRates(
-            tier_above=np.array([tier.above for tier in tiers], dtype=np.float64),
-            tier_commission=np.array([tier.bps * BPS for tier in tiers], dtype=np.float64),
-            tier_per_share=np.array([tier.per_share for tier in tiers], dtype=np.float64),
+            commission=self.commission_bps * BPS,
+            per_share=float(self.commission_per_share),
+            n_tiers=len(tiers),
+            tier_above=_padded([tier.above for tier in tiers]),
+            tier_commission=_padded([tier.bps * BPS for tier in tiers]),
+            tier_per_share=_padded([tier.per_share for tier in tiers]),
             tier_by_shares=self.tier_unit == "shares",
             minimum=float(self.commission_minimum),
             maximum=float(maximum),
@@ -169,6 +181,10 @@ class Costs:
             return cls(**{"commission_bps": 0.0, **values})
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error
+
+
+def _padded(values: list[float]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values) + (math.inf,) * (MAX_TIERS - len(values))
 
 
 def _check_number(name: str, value: Any) -> None:
@@ -250,11 +266,11 @@ def executed_price(reference: float, quantity: float, volatility: float, volume:
     volatility, volume : daily volatility before the session, and the session's shares; read for impact alone.
     """
     slippage = rates.slippage
-    if rates.half_spread > 0.0:
+    if rates.half_spread > 0.0 or rates.impact > 0.0:
         slippage += rates.half_spread / reference
-    if rates.impact > 0.0:
-        slippage += rates.impact * volatility * np.sqrt(abs(quantity) / volume)
-    slippage = min(slippage, MAX_SLIPPAGE)
+        if rates.impact > 0.0:
+            slippage += rates.impact * volatility * np.sqrt(abs(quantity) / volume)
+        slippage = min(slippage, MAX_SLIPPAGE)
     if quantity > 0.0:
         return reference * (1.0 + slippage)
     return reference * (1.0 - slippage)
@@ -270,9 +286,8 @@ def commission(quantity: float, price: float, traded: float, rates: CostRates) -
     """
     shares = abs(quantity)
     notional = shares * price
-    if rates.tier_above.shape[0] == 1:
-        fee: float = notional * rates.tier_commission[0] + shares * rates.tier_per_share[0]
-    else:
+    fee = notional * rates.commission + shares * rates.per_share
+    if rates.n_tiers > 0:
         fee = _tiered(shares, notional, traded, rates)
     fee = min(max(fee, rates.minimum), rates.maximum * notional)
     if quantity < 0.0:
@@ -297,10 +312,12 @@ def interest(cash: float, days: float, rates: CostRates) -> float:
 def _tiered(shares: float, notional: float, traded: float, rates: CostRates) -> float:
     size = shares if rates.tier_by_shares else notional
     fee = 0.0
-    for k in range(rates.tier_above.shape[0]):
-        top = rates.tier_above[k + 1] if k + 1 < rates.tier_above.shape[0] else np.inf
-        inside = min(traded + size, top) - max(traded, rates.tier_above[k])
+    begin, by_notional, by_share = 0.0, rates.commission, rates.per_share
+    for k in range(rates.n_tiers + 1):
+        end = rates.tier_above[k] if k < rates.n_tiers else np.inf
+        inside = min(traded + size, end) - max(traded, begin)
         if inside > 0.0:
-            part = inside / size
-            fee += part * (notional * rates.tier_commission[k] + shares * rates.tier_per_share[k])
+            fee += inside / size * (notional * by_notional + shares * by_share)
+        if k < rates.n_tiers:
+            begin, by_notional, by_share = end, rates.tier_commission[k], rates.tier_per_share[k]
     return fee

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from engine.arrays import FloatArray
 from engine.observation import Observation
+from engine.panel import MarketPanel, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,18 @@ class Policy(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state that `state` returned."""
+        ...
+
+
+@runtime_checkable
+class FittablePolicy(Policy, Protocol):
+    """A policy that learns from bars before it decides; `marsfolio walk-forward` fits it anew in each window."""
+
+    def fit(self, panel: MarketPanel, train: Window, validation: Window | None) -> None:
+        """Learn from the rows ``train``, and choose by ``validation``; the panel ends with the last of them.
+
+        Rows before ``train.first`` are history for features, not to be learnt from.
+        """
         ...
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from engine.arrays import BoolArray, FloatArray
-from engine.compiled import compiled
-from engine.costs import commission, executed_price, interest, tier_volume
+from engine.compiled import compiled, inlined
+from engine.costs import CostRates, commission, executed_price, interest, tier_volume
 from engine.ledger import Bars, Book, FillTiming, Flow, Log, OutcomeArray, Reason, Records, Rules
 from engine.limits import NO_BAR, PARTIAL, SHRUNK, project_weights
 
@@ -77,63 +77,37 @@ def plan_basket(
     return wanted, target, outcome
 
 
-@compiled
-def _price_and_fee(
-    i: int, delta: float, at: int, month_volume: float, bars: Bars, rules: Rules
-) -> tuple[float, float, float]:
-    """Return the reference price, the executed price and the commission of trading ``delta`` shares of symbol i."""
-    reference = bars.open[at, i] if rules.timing == _NEXT_OPEN else bars.close[at, i]
-    volatility = bars.volatility[at, i] if rules.rates.impact > 0.0 else 0.0
-    price = executed_price(reference, delta, volatility, bars.volume[at, i], rules.rates)
-    return reference, price, commission(delta, price, month_volume, rules.rates)
+@inlined
+def _row_prices(at: int, bars: Bars, rules: Rules) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the (N,) reference prices of row ``at``, its volumes, and volatilities (anything, where not read)."""
+    price = bars.open[at] if rules.timing == _NEXT_OPEN else bars.close[at]
+    volatility = bars.volatility[at] if rules.rates.impact > 0.0 else price
+    return price, bars.volume[at], volatility
 
 
-@compiled
-def _fill(i: int, delta: float, at: int, bars: Bars, book: Book, rules: Rules, log: Log, reason: int) -> bool:
-    """Execute one order, unless it is a sale whose fees the cash cannot pay; return whether it did."""
-    reference, price, fee = _price_and_fee(i, delta, at, book.month_volume[0], bars, rules)
-    # The order of operations is part of the format: cash_after = cash_before -/+ quantity * price - commission.
-    cash = book.cash[0] - delta * price - fee
-    if delta < 0.0 and cash < 0.0:
-        return False
-    book.cash[0] = cash
-    book.quantity[i] += delta
-    book.month_volume[0] += tier_volume(delta, price, rules.rates)
-    n = log.n_fills[0]
-    fills = log.fills
-    fills[n].row = at
-    fills[n].symbol = i
-    fills[n].quantity = delta
-    fills[n].price = price
-    fills[n].commission = fee
-    fills[n].slippage = abs(delta) * abs(price - reference)
-    fills[n].cash_after = cash
-    fills[n].position_after = book.quantity[i]
-    fills[n].reason = reason
-    log.n_fills[0] = n + 1
-    return True
-
-
-@compiled
-def _affordable(delta: FloatArray, at: int, bars: Bars, book: Book, rules: Rules) -> bool:
+@inlined
+def _affordable(
+    delta: FloatArray, price: FloatArray, volume: FloatArray, volatility: FloatArray, book: Book, rules: Rules
+) -> bool:
     """Shrink buys (N,) in place by one factor, again and again, until the cash pays for them; True if it had to.
 
     Once it had to, a buy whose commission is more than what it buys is dropped: a minimum commission would
     otherwise never fit.
     """
-    cash = book.cash[0]
+    cash, rates = book.cash[0], rules.rates
     shrunk = False
     while True:
         left = cash
-        month_volume = book.month_volume[0]
+        traded = book.month_volume[0]
         for i in range(delta.shape[0]):
             if delta[i] > 0.0:
-                _, price, fee = _price_and_fee(i, delta[i], at, month_volume, bars, rules)
-                if shrunk and fee >= delta[i] * price:
+                paid = executed_price(price[i], delta[i], volatility[i], volume[i], rates)
+                fee = commission(delta[i], paid, traded, rates)
+                if shrunk and fee >= delta[i] * paid:
                     delta[i] = 0.0
                     continue
-                left = left - delta[i] * price - fee
-                month_volume += tier_volume(delta[i], price, rules.rates)
+                left = left - delta[i] * paid - fee
+                traded += tier_volume(delta[i], paid, rates)
         if left >= 0.0:
             return shrunk
         shrunk = True
@@ -144,7 +118,52 @@ def _affordable(delta: FloatArray, at: int, bars: Bars, book: Book, rules: Rules
                 delta[i] = delta[i] * factor if rules.fractional else np.floor(delta[i] * factor)
 
 
-@compiled
+@inlined
+def _execute(
+    sign: float,
+    shrunk: bool,
+    delta: FloatArray,
+    at: int,
+    price: FloatArray,
+    volume: FloatArray,
+    volatility: FloatArray,
+    book: Book,
+    rates: CostRates,
+    log: Log,
+    outcome: OutcomeArray,
+) -> None:
+    """Execute the buys (sign 1) or the sells (-1) of ``delta`` (N,), but no sale whose fees the cash cannot pay."""
+    fills, n = log.fills, log.n_fills[0]
+    cash, traded = book.cash[0], book.month_volume[0]
+    for i in range(delta.shape[0]):
+        if not delta[i] * sign > 0.0:
+            continue
+        paid = executed_price(price[i], delta[i], volatility[i], volume[i], rates)
+        fee = commission(delta[i], paid, traded, rates)
+        # The order of operations is part of the format: cash_after = cash_before -/+ quantity * price - commission.
+        after = cash - delta[i] * paid - fee
+        if sign < 0.0 and after < 0.0:
+            outcome[i] |= SHRUNK
+            continue
+        cash = after
+        traded += tier_volume(delta[i], paid, rates)
+        book.quantity[i] += delta[i]
+        fills[n].row = at
+        fills[n].symbol = i
+        fills[n].quantity = delta[i]
+        fills[n].price = paid
+        fills[n].commission = fee
+        fills[n].slippage = abs(delta[i]) * abs(paid - price[i])
+        fills[n].cash_after = cash
+        fills[n].position_after = book.quantity[i]
+        fills[n].reason = (_SHRUNK if shrunk else 0) | (_PARTIAL if outcome[i] & PARTIAL else 0)
+        n += 1
+    log.n_fills[0] = n
+    book.cash[0] = cash
+    book.month_volume[0] = traded
+
+
+@inlined
 def _orders(at: int, bars: Bars, book: Book, rules: Rules, outcome: OutcomeArray) -> FloatArray:
     """Return the (N,) changes that the pending basket asks for and the market lets happen, before cash has its say."""
     rates = rules.rates
@@ -168,7 +187,7 @@ def _orders(at: int, bars: Bars, book: Book, rules: Rules, outcome: OutcomeArray
     return delta
 
 
-@compiled
+@inlined
 def fill_basket(at: int, bars: Bars, book: Book, rules: Rules, log: Log, outcome: OutcomeArray) -> None:
     """Execute the pending basket at the prices of row ``at``: sells first, then the buys that the cash pays for.
 
@@ -180,19 +199,14 @@ def fill_basket(at: int, bars: Bars, book: Book, rules: Rules, log: Log, outcome
     outcome : (N,) bits; NO_BAR, PARTIAL and SHRUNK are added.
     """
     delta = _orders(at, bars, book, rules, outcome)
-    for i in range(delta.shape[0]):
-        if delta[i] < 0.0:
-            reason = _PARTIAL if outcome[i] & PARTIAL else 0
-            if not _fill(i, delta[i], at, bars, book, rules, log, reason):
-                outcome[i] |= SHRUNK
+    price, volume, volatility = _row_prices(at, bars, rules)
+    _execute(-1.0, False, delta, at, price, volume, volatility, book, rules.rates, log, outcome)
     wanted = delta.copy()
-    shrunk = _SHRUNK if _affordable(delta, at, bars, book, rules) else 0
+    shrunk = _affordable(delta, price, volume, volatility, book, rules)
     for i in range(delta.shape[0]):
         if wanted[i] > 0.0 and delta[i] < wanted[i]:
             outcome[i] |= SHRUNK
-        if delta[i] > 0.0:
-            reason = shrunk | (_PARTIAL if outcome[i] & PARTIAL else 0)
-            _fill(i, delta[i], at, bars, book, rules, log, reason)
+    _execute(1.0, shrunk, delta, at, price, volume, volatility, book, rules.rates, log, outcome)
 
 
 @compiled
@@ -208,18 +222,18 @@ def _record_flow(t: int, i: int, kind: int, amount: float, quantity_change: floa
 
 @compiled
 def _split_shares(t: int, i: int, ratio: float, book: Book, rules: Rules, log: Log) -> None:
-    """Turn each old share into ``ratio`` new ones; a fraction is paid out in cash where shares are whole.
+    """Turn each old share, held or wanted by an order that waits, into ``ratio`` new ones.
 
-    A short position owes what a long one gets.
+    Where shares are whole, the fraction of a holding is paid out at the close before, restated in new shares.
     """
     book.mark[i] /= ratio
     # A ratio such as 0.29 is a little off, and 100 * 0.29 would lose a share.
     exact, nudge = book.quantity[i] * ratio, 1.0 + 1e-12
     wanted = book.pending[i] * ratio
-    book.pending[i] = wanted if rules.fractional else np.floor(wanted * nudge)
+    book.pending[i] = wanted if rules.fractional else np.trunc(wanted * nudge)
     if exact == 0.0:
         return
-    shares = exact if rules.fractional else np.copysign(np.floor(abs(exact) * nudge), exact)
+    shares = exact if rules.fractional else np.trunc(exact * nudge)
     left = exact - shares if abs(exact - shares) > 1e-9 * abs(exact) else 0.0
     _record_flow(t, i, _SPLIT, 0.0, shares + left - book.quantity[i], log)
     book.quantity[i] = shares
@@ -229,7 +243,7 @@ def _split_shares(t: int, i: int, ratio: float, book: Book, rules: Rules, log: L
         _record_flow(t, i, _CASH_IN_LIEU, amount, -left, log)
 
 
-@compiled
+@inlined
 def begin_session(t: int, bars: Bars, book: Book, rules: Rules, log: Log) -> None:
     """Book what happens before the open of session t: interest since the close before, splits, then dividends.
 
@@ -254,7 +268,7 @@ def begin_session(t: int, bars: Bars, book: Book, rules: Rules, log: Log) -> Non
             _record_flow(t, i, _DIVIDEND, dividend, 0.0, log)
 
 
-@compiled
+@inlined
 def _execute_pending(at: int, bars: Bars, book: Book, records: Records, rules: Rules, log: Log) -> None:
     pending = book.pending_row[0]
     if pending < 0:
@@ -268,7 +282,7 @@ def _execute_pending(at: int, bars: Bars, book: Book, records: Records, rules: R
             records.executed_weight[pending, i] = book.quantity[i] * book.mark[i] / records.equity[pending]
 
 
-@compiled
+@inlined
 def settle(t: int, bars: Bars, book: Book, records: Records, rules: Rules, log: Log) -> None:
     """Carry an account through session t: book cash flows, fill what waits, mark at the close, record.
 

@@ -6,7 +6,6 @@ import json
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,6 @@ import pandas as pd
 from engine.arrays import FloatArray, IntArray, SessionArray
 from engine.errors import InputError, RunFolderError
 from engine.ledger import FLOW, Flow, Reason, RecordArray
-
-TextArray = np.ndarray[tuple[int], np.dtype[Any]]
 
 COLUMNS = (
     "fill_id",
@@ -100,16 +97,18 @@ class TradeLog:
         """
         fills = self.fills
         buy = fills["quantity"] > 0
-        session = np.datetime_as_string(self.sessions, unit="D").astype(object)[fills["row"]]
+        days = np.datetime_as_string(self.sessions, unit="D").astype(object)
+        session = days[fills["row"]]
         symbol = np.array(self.symbols, dtype=object)[fills["symbol"]]
         side = np.where(buy, "buy", "sell").astype(object)
-        order_id, count = self._order_ids(session + "-" + symbol + "-" + side)
+        basket_id = [f"{day}-{name}-{way}" for day, name, way in zip(session, symbol, side, strict=True)]
+        order_id, count = self._order_ids(basket_id)
         quantity = np.abs(fills["quantity"])
         columns = {
-            "fill_id": order_id + "-" + count,
+            "fill_id": [f"{name}-{number}" for name, number in zip(order_id, count, strict=True)],
             "order_id": order_id,
             "session": session,
-            "time_utc": session + "T00:00:00Z",
+            "time_utc": (days + "T00:00:00Z")[fills["row"]],
             "symbol": symbol,
             "side": side,
             "quantity": quantity,
@@ -123,12 +122,12 @@ class TradeLog:
         }
         return pd.DataFrame(columns, columns=list(COLUMNS))
 
-    def _order_ids(self, of_basket: TextArray) -> tuple[TextArray, TextArray]:
-        """Return each fill's order and, as text, how many fills that order has had with it."""
+    def _order_ids(self, of_baskets: list[str]) -> tuple[list[str], list[int]]:
+        """Return each fill's order, and how many fills that order has had with it."""
         if not len(self.orders):
-            return of_basket, np.full(len(self), "1", dtype=object)
-        seen = pd.Series(self.orders).groupby(self.orders).cumcount() + 1
-        return "order-" + self.orders.astype(str).astype(object), seen.astype(str).to_numpy(dtype=object)
+            return of_baskets, [1] * len(of_baskets)
+        counts = pd.Series(self.orders).groupby(self.orders).cumcount() + 1
+        return [f"order-{number}" for number in self.orders], counts.tolist()
 
     def flow_table(self) -> pd.DataFrame:
         """Return the table of cash_flows.csv: interest, dividends, splits, and cash for fractions of shares."""
@@ -158,7 +157,7 @@ def write_table(table: pd.DataFrame, path: Path, kind: str) -> None:
     beside = path.with_name(f".{path.name}.new")
     try:
         if kind == "csv":
-            table.to_csv(beside, index=False, lineterminator="\n")
+            _write_csv(table, beside)
         elif kind == "parquet":
             table.to_parquet(beside, index=False)
         else:
@@ -187,16 +186,30 @@ def read_table(path: Path, kind: str | None = None) -> pd.DataFrame:
             return pd.read_parquet(path)
         if kind == "jsonl":
             return _read_jsonl(path)
-        return pd.read_csv(
+        found = pd.read_csv(
             path,
             dtype=dict.fromkeys(_TEXT, "str"),
             keep_default_na=False,
             na_values={column: [""] for column in (*COLUMNS, *ROUND_TRIP_COLUMNS) if column not in _TEXT},
         )
+        whole = found.select_dtypes("integer").columns.difference(["sessions_held"])  # 10.0 is written as 10
+        return found.astype(dict.fromkeys(whole, "float64"))
     except FileNotFoundError as error:
         raise RunFolderError(f"{path} does not exist: is its folder a finished run?") from error
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path} cannot be read as {kind}: {error}") from error
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    # Arrow writes the shortest text that reads back as the same double, nine times faster than pandas.
+    import pyarrow as pa
+    from pyarrow import csv
+
+    columns = pa.Table.from_pandas(table, preserve_index=False)
+    try:
+        csv.write_csv(columns, path, csv.WriteOptions(quoting_style="none", quoting_header="none"))
+    except pa.ArrowInvalid:  # a symbol with a comma or a quote in it
+        csv.write_csv(columns, path, csv.WriteOptions(quoting_style="needed", quoting_header="none"))
 
 
 def _jsonl(table: pd.DataFrame) -> str:

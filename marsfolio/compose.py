@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,9 +30,11 @@ from engine.panel import MarketPanel, Window
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
+from engine.walkforward import Fold
 from marsfolio.runs import CLOSES_ONLY_REMARK
 from strategies.portfolio import PortfolioStrategy
 from strategies.registry import WEIGHTS, baseline
+from strategies.stitched import StitchedPolicy
 from strategies.weights_file import WeightsPolicy
 
 if TYPE_CHECKING:
@@ -214,6 +216,16 @@ def plan_model(model: Model, panel: MarketPanel, terms: Terms, span: Window, tra
     return Plan(panel, make_policy, MarsStrategy, terms, span.first, span.last)
 
 
+def plan_stitched(models: Sequence[Model], folds: Sequence[Fold], panel: MarketPanel, terms: Terms) -> Plan:
+    """Return one backtest over the test windows of all folds, with the model of each in its own."""
+    starts = panel.sessions[[fold.test.first for fold in folds]]
+
+    def make_policy() -> Policy:
+        return StitchedPolicy(starts, [model.policy() for model in models])
+
+    return Plan(panel, make_policy, PortfolioStrategy, terms, folds[0].test.first, folds[-1].test.last)
+
+
 def plan_strategy(
     name: str, panel: MarketPanel, terms: Terms, span: Window, schedule: Schedule, weights: Path | None
 ) -> Plan:
@@ -233,6 +245,12 @@ def plan_strategy(
         make_policy = partial(WeightsPolicy, panel.sessions, table)
         return Plan(panel, make_policy, PortfolioStrategy, terms, span.first, span.last, schedule, table)
     return Plan(panel, baseline(name), PortfolioStrategy, terms, span.first, span.last, schedule)
+
+
+def holding(plan: Plan) -> Plan:
+    """Return the backtest that buys the same symbols once, in equal parts, on the same terms without limits."""
+    terms = replace(plan.terms, limits=None)
+    return plan_strategy("buy_and_hold", plan.panel, terms, Window(plan.first, plan.last), Schedule.DAILY, None)
 
 
 def market_of_model(path: Path, data: Path | None) -> tuple[Model, Market]:
@@ -289,11 +307,10 @@ def load_benchmark(
     return np.asarray(cash * (close / close[0])), remarks
 
 
-def log_look(model: Model, result: Result, data_hash: str, clock: Clock | None = None) -> None:
+def log_look(model: Model, metrics: Mapping[str, Any], data_hash: str, clock: Clock | None = None) -> None:
     """Add an evaluation to the model's log of looks at test windows."""
     from agents.checkpoint import append_look
 
-    metrics = result.metrics()
     entry = {
         "time_utc": (clock or SystemClock()).now().isoformat(timespec="seconds"),
         "model_hash": model.hash,

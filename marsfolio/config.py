@@ -187,6 +187,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in typing.get_args(hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return value in [member.value for member in hint]
+    if hasattr(hint, "toml_types"):  # a type of ours that parses what it is given
+        return isinstance(value, hint.toml_types) and not isinstance(value, bool)
     if hint in (int, float):
         return isinstance(value, (int, hint)) and not isinstance(value, bool)
     return isinstance(value, {Path: str}.get(hint, hint))
@@ -199,6 +201,8 @@ def _described(hint: Any) -> str:
         return "one of " + ", ".join(map(repr, typing.get_args(hint)))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return "one of " + ", ".join(repr(member.value) for member in hint)
+    if hasattr(hint, "toml_words"):
+        return str(hint.toml_words)
     return {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, "text in quotes")
 
 

@@ -254,6 +254,8 @@ def write_run(
     benchmark: FloatArray | None = None,
     remarks: Iterable[str] = (),
     keep: Sequence[str] = (),
+    statistics: Mapping[str, Any] | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> None:
     """Write a run folder, replacing an earlier run of the same kind at once.
 
@@ -266,6 +268,8 @@ def write_run(
     benchmark : (T,) value of the benchmark at each close.
     remarks : what a reader should know, beyond the result's own remarks.
     keep : sub-folders of an earlier run that move into the new one.
+    statistics : what statistics.json holds (`engine.statistics.statistics_table`); None for no such file.
+    tables : file name, such as folds.csv, to further tables.
 
     Raises
     ------
@@ -279,7 +283,10 @@ def write_run(
         staging.mkdir(parents=True)
         told = list(dict.fromkeys([*_timing_remarks(result), *result.remarks(), *remarks]))
         _write_config(staging / "config.toml", kind, command, options, {**provenance, "remarks": told})
-        _write_tables(staging, result, benchmark)
+        _write_tables(staging, result, benchmark, tables or {})
+        _write_json(staging / "metrics.json", result.metrics())
+        if statistics is not None:
+            _write_json(staging / "statistics.json", statistics)
         write_report(staging, place)
         for remark in told:
             logger.info("%s", remark)
@@ -333,15 +340,21 @@ def _write_config(
     path.write_text(tomli_w.dumps(_plain(document), multiline_strings=False), encoding="utf-8")
 
 
-def _write_tables(folder: Path, result: Result, benchmark: FloatArray | None) -> None:
+def _write_tables(
+    folder: Path, result: Result, benchmark: FloatArray | None, tables: Mapping[str, pd.DataFrame]
+) -> None:
     write_table(result.equity_table(benchmark), folder / "equity.csv", "csv")
     write_table(result.trades.table(), folder / "trades.csv", "csv")
     write_table(result.cash_flow_table(), folder / "cash_flows.csv", "csv")
     write_table(result.round_trip_table(), folder / "round_trips.csv", "csv")
     write_table(result.decision_table(), folder / "decisions.parquet", "parquet")
-    metrics = {name: _json_value(value) for name, value in result.metrics().items()}
-    text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
-    (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    for name, table in tables.items():
+        write_table(table, folder / name, name.rpartition(".")[2])
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    text = json.dumps(_json_value(values), indent=2, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _copy_log(path: Path) -> None:
@@ -371,6 +384,10 @@ def _plain(value: Any) -> Any:
 
 
 def _json_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_value(item) for item in value]
     value = _plain(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

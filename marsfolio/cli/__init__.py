@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from engine.errors import InputError, Interrupted, MarsfolioError
-from marsfolio.cli import backtest, data, demo, report, trades, train
+from marsfolio.cli import backtest, data, demo, report, trades, train, walk_forward
 from marsfolio.cli.terminal import QUICK_START
 from marsfolio.config import META_KEY
 from marsfolio.installation import check_rooms
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("backtest")(backtest.backtest)
+app.command("walk-forward")(walk_forward.walk_forward)
 app.command("trades")(trades.trades)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data")
@@ -116,7 +117,7 @@ def _say(kind: str, message: str) -> None:
 
 
 def _usage(error: typer.TyperException) -> str:
-    message = error.format_message()
+    message = error.format_message().replace("Value error, ", "")  # pydantic's words for what a parser raised
     ctx = getattr(error, "ctx", None)
     parameter = getattr(error, "param", None)
     if ctx is None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from engine.errors import ConfigError
+from marsfolio.cli.ladder import FOLDER, Rungs, ladder_table, print_ladder, run_ladder, write_ladder
 from marsfolio.cli.options import (
     Cap,
     Cash,
     CashBuffer,
-    CommissionBps,
+    CostsOption,
     Data,
     Engine,
     Fill,
@@ -21,12 +23,14 @@ from marsfolio.cli.options import (
     Rebalance,
     SlippageBps,
     Symbols,
+    costs_of,
     terms_of,
 )
 from marsfolio.config import ConfigOption, resolved
 
 if TYPE_CHECKING:
     from agents.checkpoint import Model
+    from engine.costs import Costs
     from engine.panel import Window
     from engine.rebalancer import Terms
     from marsfolio.compose import Market, Plan
@@ -52,8 +56,17 @@ def backtest(
     start: Annotated[str | None, typer.Option(help="First session, YYYY-MM-DD; the data's first when absent.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session, YYYY-MM-DD; the data's last when absent.")] = None,
     cash: Cash = 1_000_000.0,
-    commission_bps: CommissionBps = 10.0,
-    slippage_bps: SlippageBps = 0.0,
+    costs: CostsOption = None,
+    commission_bps: Annotated[
+        Rungs | None,
+        typer.Option(
+            parser=Rungs.parse,
+            metavar="BPS[,BPS...]",
+            help="Commission, basis points of the traded value; 10 when absent. Several make a cost ladder: "
+            "the run is that of the highest, the others go below it.",
+        ),
+    ] = None,
+    slippage_bps: SlippageBps = None,
     fill: FillOption = Fill.NEXT_OPEN,
     fractional: Fractional = False,
     cap: Cap = None,
@@ -65,23 +78,56 @@ def backtest(
 ) -> None:
     """Run a model or a strategy over past bars with costs, and write a run folder."""
     from marsfolio.cli.results import print_metrics
-    from marsfolio.compose import absolute_benchmark, load_benchmark, log_look, provenance_of, remarks_of, window
+    from marsfolio.compose import (
+        absolute_benchmark,
+        holding,
+        load_benchmark,
+        log_look,
+        provenance_of,
+        remarks_of,
+        window,
+    )
     from marsfolio.runs import recording, write_run
 
     _check_choice(model, untrained, strategy, weights, symbols, rebalance)
-    terms = terms_of(cash, commission_bps, slippage_bps, fill, fractional)
+    ladder = _ladder(costs, commission_bps, slippage_bps)
+    dearest = max(ladder)
+    terms = terms_of(cash, ladder[dearest], fill, fractional)
     with recording(out, KIND):
         trained, market, terms = _market(model, data, symbols, terms, cap, cash_buffer)
         span = window(market.panel, start, end, "--start/--end")
         plan = _plan(trained, untrained, str(strategy), market, terms, span, rebalance, weights)
-        held, of_benchmark = load_benchmark(benchmark, market.panel, span, cash)
-        result = plan.run(engine.value)
+        of_benchmark, remarks = load_benchmark(benchmark, market.panel, span, cash)
+        results = run_ladder(plan, ladder, engine.value)
+        result = results[dearest]
         if trained is not None and not untrained:
-            log_look(trained, result, market.panel.content_hash)
-        remarks = remarks_of(plan, market, trained, result) + of_benchmark
-        options = {**resolved(ctx), **absolute_benchmark(benchmark)}
-        write_run(out, KIND, result, KIND, options, provenance_of(market.panel, trained, weights), held, remarks)
+            log_look(trained, result.metrics(), market.panel.content_hash)
+        remarks = remarks_of(plan, market, trained, result) + remarks
+        options = {**resolved(ctx), **absolute_benchmark(benchmark), **_stated(costs, commission_bps, slippage_bps)}
+        provenance = {**provenance_of(market.panel, trained, weights), "costs": plan.terms.costs.table()}
+        write_run(out, KIND, result, KIND, options, provenance, of_benchmark, remarks)
+        if len(results) > 1:
+            held = run_ladder(holding(plan), ladder, "kernel")
+            table = ladder_table(results, held, of_benchmark)
+            write_ladder(out, results, table, plan, options, provenance, of_benchmark, remarks)
+    if len(results) > 1:
+        remarks = print_ladder(table, f"Cost ladder written to {out / FOLDER}") + remarks
     print_metrics({strategy or "mars": result.metrics()}, f"Backtest written to {out}", remarks + result.remarks())
+
+
+def _ladder(costs: str | None, rungs: Rungs | None, slippage_bps: float | None) -> dict[float, Costs]:
+    """Return the costs of each commission in basis points; one when a price list or nothing is given."""
+    if rungs is None or costs is not None:
+        only = costs_of(costs, None if rungs is None else rungs[0], slippage_bps)
+        return {only.commission_bps: only}
+    return {bps: costs_of(None, bps, slippage_bps) for bps in rungs}
+
+
+def _stated(costs: str | None, rungs: Rungs | None, slippage_bps: float | None) -> dict[str, Any]:
+    """Return the flags of costs so that they repeat the run from any folder, defaults included."""
+    if costs is not None:
+        return {"costs": os.path.abspath(costs)} if costs.endswith(".toml") else {}
+    return {"commission_bps": 10.0 if rungs is None else rungs.stated, "slippage_bps": slippage_bps or 0.0}
 
 
 def _check_choice(

@@ -45,7 +45,7 @@ def demo(
         of_model, of_panel = provenance_of(panel, model), provenance_of(panel)
         plan, options = _of_model(model, panel, span, trained=True)
         rows = {"MARS": _run(plan, options, of_model, out, KIND, KEPT)}
-        log_look(model, rows["MARS"], panel.content_hash)
+        log_look(model, rows["MARS"].metrics(), panel.content_hash)
         plan, options = _of_model(model, panel, span, trained=False)
         rows["MARS untrained"] = _run(plan, options, of_model, out / "baselines" / "MARS_untrained")
         for name in ("equal_weight", "buy_and_hold"):

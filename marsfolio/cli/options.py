@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.errors import ConfigError
+from marsfolio.config import read_toml
+
 if TYPE_CHECKING:
+    from engine.costs import Costs
     from engine.rebalancer import Terms
 
 
@@ -38,8 +43,20 @@ class Rebalance(StrEnum):
 Data = Annotated[Path | None, typer.Option(help="Bars: one long parquet or CSV file. The bundled sample when absent.")]
 Symbols = Annotated[str | None, typer.Option(help="Comma-separated symbols to use; all in the data when absent.")]
 Cash = Annotated[float, typer.Option(help="Initial cash.")]
-CommissionBps = Annotated[float, typer.Option(help="Commission, basis points of the traded value.")]
-SlippageBps = Annotated[float, typer.Option(help="How much worse than the bar's price orders execute, basis points.")]
+CostsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--costs",
+        help="What trading costs: zero, mars, alpaca, ibkr-fixed, ibkr-tiered, or a TOML file. "
+        "10 basis points of commission when absent.",
+    ),
+]
+CommissionBps = Annotated[
+    float | None, typer.Option(help="Commission, basis points of the traded value. 10 when absent; without --costs.")
+]
+SlippageBps = Annotated[
+    float | None, typer.Option(help="How much worse than the bar's price orders execute, basis points. 0 when absent.")
+]
 FillOption = Annotated[Fill, typer.Option(help="When orders execute; same_close is optimistic.")]
 Fractional = Annotated[bool, typer.Option("--fractional/--no-fractional", help="Trade fractions of shares.")]
 Cap = Annotated[float | None, typer.Option(help="Largest weight of one symbol. 0.2 for models, none for strategies.")]
@@ -48,7 +65,32 @@ CashBuffer = Annotated[
 ]
 
 
-def terms_of(cash: float, commission_bps: float, slippage_bps: float, fill: Fill, fractional: bool) -> Terms:
+def costs_of(costs: str | None, commission_bps: float | None, slippage_bps: float | None) -> Costs:
+    """Return the costs that these flags state.
+
+    Raises
+    ------
+    ConfigError
+        When a price list is unknown, a file is not one, a value is out of range, or a price list and a commission
+        are both given.
+    """
+    from engine.costs import Costs, preset
+
+    if costs is not None and commission_bps is not None:
+        raise ConfigError(
+            f"give either --costs or --commission-bps, not both: --costs is {costs} and --commission-bps is "
+            f"{commission_bps:g} (one may come from the --config file)"
+        )
+    if costs is None:
+        base = Costs() if commission_bps is None else Costs(commission_bps)
+    elif costs.endswith(".toml"):
+        base = Costs.from_table(read_toml(Path(costs)), costs)
+    else:
+        base = preset(costs)
+    return base if slippage_bps is None else replace(base, slippage_bps=slippage_bps)
+
+
+def terms_of(cash: float, costs: Costs, fill: Fill, fractional: bool) -> Terms:
     """Return the terms of trading that these flags state, without limits.
 
     Raises
@@ -56,8 +98,7 @@ def terms_of(cash: float, commission_bps: float, slippage_bps: float, fill: Fill
     ConfigError
         When a value is out of range.
     """
-    from engine.costs import Costs
     from engine.ledger import FillTiming
     from engine.rebalancer import Terms
 
-    return Terms(cash, Costs(commission_bps, slippage_bps), None, FillTiming.parse(fill.value), fractional)
+    return Terms(cash, costs, None, FillTiming.parse(fill.value), fractional)

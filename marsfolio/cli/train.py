@@ -14,12 +14,14 @@ from marsfolio.cli.options import (
     Cash,
     CashBuffer,
     CommissionBps,
+    CostsOption,
     Data,
     Fill,
     FillOption,
     Fractional,
     SlippageBps,
     Symbols,
+    costs_of,
     terms_of,
 )
 from marsfolio.config import ConfigOption
@@ -47,8 +49,9 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted training.")] = False,
     cash: Cash = 1_000_000.0,
-    commission_bps: CommissionBps = 10.0,
-    slippage_bps: SlippageBps = 0.0,
+    costs: CostsOption = None,
+    commission_bps: CommissionBps = None,
+    slippage_bps: SlippageBps = None,
     fill: FillOption = Fill.NEXT_OPEN,
     fractional: Fractional = False,
     cap: Cap = None,
@@ -61,7 +64,7 @@ def train(
     from engine.limits import MODEL_LIMITS
     from marsfolio.compose import load_market, parse_symbols, parse_window, with_limits
 
-    terms = terms_of(cash, commission_bps, slippage_bps, fill, fractional)
+    terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
     settings = with_episodes(SETTINGS[setting.value], episodes)
     check_model_folder(out, resume)
     market = load_market(data, parse_symbols(symbols))

@@ -91,11 +91,12 @@ PROGRAM = textwrap.dedent("""
     from engine.rebalancer import Terms
     from engine.simulator import _affordable
 
-    price = np.full((1, 1), 100.0)
-    panel = MarketPanel(np.array(["2024-01-02"]), ("A",), price, price, price, price, price)
+    bars = np.full((1, 1), 100.0)
+    panel = MarketPanel(np.array(["2024-01-02"]), ("A",), bars, bars, bars, bars, bars)
     account = Account(panel, 0, 0, Terms(1000.0, Costs(commission_bps=100.0), fractional=True))
     delta = np.array([10.0])
-    _affordable(delta, 0, account._bars, account._book, account._rules)
+    price = np.array([100.0])
+    _affordable(delta, price, price, price, account._book, account._rules)
     print(repr(float(delta[0])), sum(_affordable.stats.cache_hits.values()))
 """)
 

@@ -174,7 +174,7 @@ def test_a_failed_export_leaves_the_earlier_one(folder: Path, monkeypatch: pytes
         (folder / ".t.csv.new").write_text("half a")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    monkeypatch.setattr("pyarrow.csv.write_csv", full)
     assert run("trades r --out t.csv") == 2
     assert (folder / "t.csv").read_bytes() == before
     assert not (folder / ".t.csv.new").exists()
