@@ -7,6 +7,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from typing import Any, NoReturn
@@ -83,22 +84,18 @@ class OrderBroker(bt.brokers.BackBroker):
         self.p.filler = lambda order, price, ago: self._taken
 
     def result(self) -> Result:
-        """Return everything recorded."""
-        return self._account.result()
-
-    def remarks(self) -> list[str]:
-        """Return what a reader should know of orders that came to nothing, and of ruin."""
+        """Return everything recorded, and what a reader should know of orders that came to nothing."""
+        result = self._account.result()
         counts = {"Margin": "for lack of cash", "Rejected": "because they could not be placed"}
-        found = [
+        notes = [
             f"orders refused {why} (status {status}): {self._told[status]}"
             for status, why in counts.items()
             if self._told[status]
         ]
-        result = self.result()
         ruined = np.flatnonzero(result.equity <= 0)
         if len(ruined):
-            found.append(f"the account was worth nothing or less on {result.sessions[ruined[0]]}: it is ruined")
-        return found
+            notes.append(f"the account was worth nothing or less on {result.sessions[ruined[0]]}: it is ruined")
+        return replace(result, notes=tuple(notes))
 
     def notify(self, order: bt.Order) -> None:
         """Tell the strategy of an order's change of state."""

@@ -26,7 +26,7 @@ def run_cerebro(
     params : the strategy's parameters.
     feeds : one, or several in the order in which the strategy knows them.
     analyzers : backtrader analyzers to attach, by name.
-    start : first session that the strategy acts in and analyzers measure; bars before it warm up indicators.
+    start : for a strategy with indicators of its own, see `starting`; None runs it as it is.
 
     Raises
     ------
@@ -46,35 +46,51 @@ def run_cerebro(
     return run[0]
 
 
+def waited_for(strategy: bt.Strategy) -> list[str]:
+    """Return the names of feeds that had too few bars for ``next`` to be called, when it was never called."""
+    lengths = zip(strategy.datas, strategy._minperiods, strict=True)
+    return [data._name for data, period in lengths if len(data) < period]
+
+
 def starting(strategy: type[bt.Strategy], start: date) -> type[bt.Strategy]:
-    """Return the strategy with every bar before ``start`` as part of its minimum period.
+    """Return the strategy with every bar before the session ``start`` as part of its minimum period.
 
     Until then neither ``prenext`` nor ``next`` is called and analyzers see nothing, so that what a strategy or an
     analyzer counts begins with the run. ``nextstart`` comes with the first bar on which all indicators are ready.
+    Feeds may be shorter than an indicator's period.
     """
+    metaclass: Any = type(strategy)
+    made: type[bt.Strategy] = metaclass(strategy.__name__, (_Starting, strategy), {"_first_session": start})
+    return made
 
-    class Starting(strategy):
-        _starting_bar: int | None = None
 
-        def _is_warming_up(self) -> bool:
-            return bool(bt.num2date(self.lines.datetime[0]).date() < start)
+class _Starting:
+    """What `starting` adds to a strategy, ahead of it in the order of its bases."""
 
-        def _getminperstatus(self) -> int:
-            status: int = super()._getminperstatus()
-            if self._is_warming_up():
-                status = max(status, 1)
-            elif status <= 0 and self._starting_bar in (None, len(self)):  # asked more than once a bar
-                self._starting_bar, status = len(self), 0
-            self._minperstatus = status
-            return status
+    _first_session: date
+    _first_bar: int | None = None
 
-        def prenext(self) -> None:
-            if not self._is_warming_up():
-                super().prenext()
+    def _is_warming_up(self: Any) -> bool:
+        return bool(bt.num2date(self.lines.datetime[0]).date() < self._first_session)
 
-        def _next_analyzers(self, minperstatus: int, once: bool = False) -> None:
-            if not self._is_warming_up():
-                super()._next_analyzers(minperstatus, once)
+    def _start(self: Any) -> None:
+        super()._start()  # type: ignore[misc]
+        if any(data.buflen() < period for data, period in zip(self.datas, self._minperiods, strict=True)):
+            self.cerebro._disable_runonce()  # computed in one go, such an indicator ends in an IndexError
 
-    Starting.__name__ = Starting.__qualname__ = strategy.__name__
-    return Starting
+    def _getminperstatus(self: Any) -> int:
+        status: int = super()._getminperstatus()  # type: ignore[misc]
+        if self._is_warming_up():
+            status = max(status, 1)
+        elif status <= 0 and self._first_bar in (None, len(self)):  # asked more than once a bar
+            self._first_bar, status = len(self), 0
+        self._minperstatus = status
+        return status
+
+    def prenext(self: Any) -> None:
+        if not self._is_warming_up():
+            super().prenext()  # type: ignore[misc]
+
+    def _next_analyzers(self: Any, minperstatus: int, once: bool = False) -> None:
+        if not self._is_warming_up():
+            super()._next_analyzers(minperstatus, once)  # type: ignore[misc]

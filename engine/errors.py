@@ -34,6 +34,10 @@ class PolicyError(InputError):
     """A policy returned weights that are not a long-only portfolio."""
 
 
+class UserCodeError(InputError):
+    """A strategy of the user's own raised an exception; the message says where, the log has the traceback."""
+
+
 class RunFolderError(InputError):
     """A run folder is missing, incomplete, or in the way of something else."""
 

@@ -56,8 +56,8 @@ class OrderAccount:
     def __init__(self, panel: MarketPanel, first: int, last: int, terms: Terms) -> None:
         if terms.limits is not None:
             raise ConfigError(
-                f"a cap and a cash buffer limit target weights, and this strategy places orders of its own size: "
-                f"run it without limits, was {terms.limits}"
+                "a cap and a cash buffer limit target weights, and this strategy places orders of its own size: run "
+                f"it without --cap and --cash-buffer, was {terms.limits}"
             )
         self.panel = panel
         self.first = first

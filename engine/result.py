@@ -31,6 +31,7 @@ class Result:
     agent_names, agent_weights : A names and (T, A) the controller's weights; NaN where not decided.
     final_quantity, final_mark : (N,) shares held at the end and their last known close.
     last_bar : (N,) session of each symbol's last bar up to the end; NaT for none.
+    notes : what a broker has to remark beyond what the arrays show.
     """
 
     sessions: SessionArray
@@ -50,6 +51,7 @@ class Result:
     final_quantity: FloatArray
     final_mark: FloatArray
     last_bar: SessionArray
+    notes: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, Any]:
         """Return the entries of metrics.json; None where undefined."""
@@ -108,7 +110,7 @@ class Result:
 
     def remarks(self) -> list[str]:
         """Return what a reader should know: shrunk baskets, dropped orders, symbols that stopped trading, drift."""
-        found = []
+        found = list(self.notes)
         shrunk = int(((self.outcome & SHRUNK) > 0).any(axis=1).sum())
         if shrunk:
             found.append(f"buys were shrunk to the cash present after {shrunk} decisions")

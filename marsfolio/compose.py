@@ -8,30 +8,34 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brokers.orders import OrderBroker
 from brokers.simulated import SimulatedBroker
-from data_feeds.feeds import clock_feed
+from data_feeds.feeds import clock_feed, panel_feeds
 from data_feeds.files import read_panel, read_weights
 from data_feeds.sample import load_sample
 from engine.account import Account
 from engine.arrays import FloatArray
 from engine.backtest import run_policy, run_weights
-from engine.cerebro import run_cerebro
+from engine.cerebro import run_cerebro, waited_for
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError, DataError
 from engine.limits import Limits
+from engine.orders import OrderAccount
 from engine.panel import MarketPanel, Window
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
 from engine.walkforward import Fold
 from marsfolio.runs import CLOSES_ONLY_REMARK
+from strategies.loader import OwnStrategy, blaming
 from strategies.portfolio import PortfolioStrategy
 from strategies.registry import WEIGHTS, baseline
 from strategies.stitched import StitchedPolicy
@@ -39,6 +43,8 @@ from strategies.weights_file import WeightsPolicy
 
 if TYPE_CHECKING:
     from agents.checkpoint import Model
+
+ENGINES = ("cerebro", "kernel")
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Market:
 
 @dataclass(frozen=True)
 class Plan:
-    """One backtest, ready to run.
+    """One backtest of target weights, ready to run.
 
     Attributes
     ----------
@@ -59,6 +65,8 @@ class Plan:
     weights : (T, N) the policy's targets where all of them are known beforehand.
     strategy : the backtrader strategy that carries the policy out.
     first, last : rows of the panel.
+    params : the strategy's parameters, beside those that every such strategy has.
+    own : where policy or strategy come from, when they are the user's.
     """
 
     panel: MarketPanel
@@ -69,6 +77,8 @@ class Plan:
     last: int
     schedule: Schedule = Schedule.DAILY
     weights: FloatArray | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    own: OwnStrategy | None = None
 
     def run(self, engine: str = "cerebro") -> Result:
         """Run it in backtrader's Cerebro or, with the same fills, in the kernel alone.
@@ -76,12 +86,21 @@ class Plan:
         Raises
         ------
         ConfigError
-            When the engine is unknown.
+            When the engine is unknown, or the kernel for a strategy with a decision of its own.
+        UserCodeError
+            When the user's own code raises an exception.
         """
-        if engine == "cerebro":
-            return self._run_cerebro()
-        if engine != "kernel":
-            raise ConfigError(f"engine must be cerebro or kernel, was {engine!r}")
+        if engine not in ENGINES:
+            raise ConfigError(f"engine must be {' or '.join(ENGINES)}, was {engine!r}")
+        with _blaming(self.own):
+            return self._run_cerebro() if engine == "cerebro" else self._run_kernel()
+
+    def _run_kernel(self) -> Result:
+        if self.strategy.decide is not PortfolioStrategy.decide:
+            raise ConfigError(
+                f"--engine kernel runs policies without backtrader, and {self.strategy.__name__} decides in its own "
+                "decide(): use --engine cerebro, or make a policy of it"
+            )
         if self.weights is not None and self.schedule is Schedule.DAILY:
             return run_weights(self.weights, self.panel, self.first, self.last, self.terms)
         return run_policy(self.make_policy(), self.panel, self.first, self.last, self.terms, self.schedule)
@@ -89,9 +108,70 @@ class Plan:
     def _run_cerebro(self) -> Result:
         feed = clock_feed(self.panel, self.first, self.last)
         broker = SimulatedBroker(Account(self.panel, self.first, self.last, self.terms), feed)
-        params = {"policy": self.make_policy(), "terms": self.terms, "schedule": self.schedule}
+        params = {"policy": self.make_policy(), "terms": self.terms, "schedule": self.schedule, **self.params}
         run_cerebro(self.strategy, params, feed, broker)
         return broker.result()
+
+
+@dataclass(frozen=True)
+class OrderPlan:
+    """One backtest of an ordinary backtrader strategy, which places single orders; ready to run.
+
+    Attributes
+    ----------
+    strategy, params : the strategy and its parameters.
+    first, last : rows of the panel.
+    own : where the strategy comes from.
+    """
+
+    panel: MarketPanel
+    strategy: type[Any]
+    params: Mapping[str, Any]
+    terms: Terms
+    first: int
+    last: int
+    own: OwnStrategy | None = None
+
+    def run(self, engine: str = "cerebro") -> Result:
+        """Run it in backtrader's Cerebro.
+
+        Raises
+        ------
+        ConfigError
+            When the engine is another, or the terms have limits.
+        UserCodeError
+            When the user's own code raises an exception.
+        """
+        if engine != "cerebro":
+            raise ConfigError(
+                f"--engine must be cerebro for {self.strategy.__name__}: it is a strategy of single orders, and the "
+                f"kernel knows target weights alone; was {engine}"
+            )
+        account = OrderAccount(self.panel, self.first, self.last, self.terms)
+        broker = OrderBroker(account)
+        feeds = panel_feeds(self.panel.rows(0, self.last + 1))
+        start = self.panel.sessions[self.first].item()
+        with _blaming(self.own):
+            strategy = run_cerebro(self.strategy, self.params, feeds, broker, start=start)
+        result, late = broker.result(), waited_for(strategy)
+        if late and not account.placed:
+            result = replace(result, notes=(*result.notes, _never_called(late)))
+        return result
+
+
+AnyPlan = Plan | OrderPlan
+
+
+def _blaming(own: OwnStrategy | None) -> AbstractContextManager[None]:
+    return nullcontext() if own is None else blaming(own.source, own.name.rpartition(":")[2])
+
+
+def _never_called(late: list[str]) -> str:
+    names = ", ".join(late[:5]) + (" ..." if len(late) > 5 else "")
+    return (
+        f"the strategy's next() was never called: backtrader waits until every symbol has the bars that its "
+        f"indicators need, and {names} never had (choose --symbols, or define prenext)"
+    )
 
 
 def load_market(data: Path | None, symbols: Sequence[str] | None = None) -> Market:
@@ -165,17 +245,22 @@ def with_limits(terms: Terms, cap: float | None, cash_buffer: float | None, defa
     return replace(terms, limits=limits)
 
 
-def provenance_of(panel: MarketPanel, model: Model | None = None, weights: Path | None = None) -> dict[str, Any]:
-    """Return what a run's config.toml says of its data, its model and its file of target weights."""
+def provenance_of(
+    panel: MarketPanel, model: Model | None = None, weights: Path | None = None, own: OwnStrategy | None = None
+) -> dict[str, Any]:
+    """Return what a run's config.toml says of its data, its model, its file of target weights and its strategy's."""
     of_model = {} if model is None else {"seed": model.manifest["seed"], "model_hash": model.hash}
     of_weights = {} if weights is None else {"weights_hash": hashlib.sha256(weights.read_bytes()).hexdigest()}
-    return {"data_hash": panel.content_hash, **of_model, **of_weights}
+    of_strategy = {} if own is None else {"strategy_hash": own.hash}
+    return {"data_hash": panel.content_hash, **of_model, **of_weights, **of_strategy}
 
 
-def remarks_of(plan: Plan, market: Market, model: Model | None, result: Result) -> list[str]:
+def remarks_of(plan: AnyPlan, market: Market, model: Model | None, result: Result) -> list[str]:
     """Return what a reader of a run should know beyond the result's own remarks."""
     panel = plan.panel
     found = [CLOSES_ONLY_REMARK, *market.notes] if panel.closes_only else [*market.notes]
+    if isinstance(plan, OrderPlan):
+        return found
     policy = plan.make_policy()
     missing = policy.lookback_bars - 1 - plan.first
     if policy.features and missing > 0:
@@ -226,6 +311,23 @@ def plan_stitched(models: Sequence[Model], folds: Sequence[Fold], panel: MarketP
     return Plan(panel, make_policy, PortfolioStrategy, terms, folds[0].test.first, folds[-1].test.last)
 
 
+def plan_own(own: OwnStrategy, panel: MarketPanel, terms: Terms, span: Window, schedule: Schedule) -> AnyPlan:
+    """Return the backtest of a user's own strategy.
+
+    Raises
+    ------
+    ConfigError
+        When an ordinary backtrader strategy is asked to rebalance.
+    """
+    if not own.places_orders:
+        make_policy = partial(own.make_policy, panel)
+        span_ = (span.first, span.last)
+        return Plan(panel, make_policy, own.strategy, terms, *span_, schedule, params=own.params, own=own)
+    if schedule is not Schedule.DAILY:
+        raise ConfigError(f"--rebalance is for target weights, and {own.name} places orders when it likes")
+    return OrderPlan(panel, own.strategy, own.params, terms, span.first, span.last, own)
+
+
 def plan_strategy(
     name: str, panel: MarketPanel, terms: Terms, span: Window, schedule: Schedule, weights: Path | None
 ) -> Plan:
@@ -247,7 +349,7 @@ def plan_strategy(
     return Plan(panel, baseline(name), PortfolioStrategy, terms, span.first, span.last, schedule)
 
 
-def holding(plan: Plan) -> Plan:
+def holding(plan: AnyPlan) -> Plan:
     """Return the backtest that buys the same symbols once, in equal parts, on the same terms without limits."""
     terms = replace(plan.terms, limits=None)
     return plan_strategy("buy_and_hold", plan.panel, terms, Window(plan.first, plan.last), Schedule.DAILY, None)

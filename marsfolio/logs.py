@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine.errors import InputError, MarsfolioError
+from engine.errors import InputError, MarsfolioError, UserCodeError
 
 ROOMS = ("engine", "agents", "strategies", "brokers", "data_feeds", "live", "marsfolio")
 """The project's loggers; other libraries keep theirs."""
@@ -35,8 +35,8 @@ class _RunLogHandler(logging.FileHandler):
 def run_log(path: Path) -> Iterator[None]:
     """Append what the project logs, from INFO up, to the file ``path``.
 
-    An exception that is a bug (neither a `MarsfolioError` nor an interruption) is logged with its traceback, and
-    `logged_at` then names the file.
+    An exception that is a bug (neither a `MarsfolioError` nor an interruption), or one in a strategy of the user's
+    own, is logged with its traceback, and `logged_at` then names the file.
 
     Raises
     ------
@@ -53,11 +53,10 @@ def run_log(path: Path) -> Iterator[None]:
         with _attached(handler, logging.INFO):
             try:
                 yield
-            except MarsfolioError:
-                raise
             except Exception as error:
-                append_traceback(error, path)
-                setattr(error, _LOGGED, path)
+                if not isinstance(error, MarsfolioError) or isinstance(error, UserCodeError):
+                    append_traceback(error, path)
+                    setattr(error, _LOGGED, path)
                 raise
     finally:
         handler.close()
@@ -110,6 +109,7 @@ def append_traceback(error: BaseException, path: Path) -> None:
         When the file cannot be written.
     """
     details: Any = (type(error), error, error.__traceback__)
-    record = logging.LogRecord(ROOMS[-1], logging.ERROR, "", 0, "stopped by a bug", None, details)
+    cause = "an exception in the user's own code" if isinstance(error, UserCodeError) else "a bug"
+    record = logging.LogRecord(ROOMS[-1], logging.ERROR, "", 0, f"stopped by {cause}", None, details)
     with path.open("a", encoding="utf-8") as file:
         file.write(_UtcFormatter().format(record) + "\n")

@@ -8,19 +8,27 @@ from typing import Any
 import backtrader as bt
 
 from engine.observation import Observation, feature_table
-from engine.policy import Decision, Policy
+from engine.policy import Decision, Policy, StatelessPolicy
 from engine.rebalancer import BasketBroker, Rebalancer, Schedule, Terms
+
+
+class NoPolicy(StatelessPolicy):
+    """Never rebalances: what stands in for a policy where a strategy decides itself."""
+
+    def decide(self, observation: Observation) -> Decision | None:
+        """Return None."""
+        return None
 
 
 class PortfolioStrategy(bt.Strategy):
     """Observes, decides, limits and sizes once a session, and hands its broker one basket.
 
-    A subclass may override `decide` with a decision of its own. The strategy never waits and does not know
-    whether its broker is simulated.
+    A subclass may override `decide` with a decision of its own, and then needs no policy. The strategy never waits
+    and does not know whether its broker is simulated.
 
     Backtrader parameters
     ---------------------
-    policy : maps an observation to target weights.
+    policy : maps an observation to target weights; says which features an observation has.
     terms : limits, sizing and costs.
     schedule : daily, weekly or monthly.
     """
@@ -29,7 +37,7 @@ class PortfolioStrategy(bt.Strategy):
     params: Any = (("policy", None), ("terms", Terms()), ("schedule", Schedule.DAILY), ("initial_state", None))
 
     def __init__(self) -> None:
-        self.policy: Policy = self.p.policy
+        self.policy: Policy = NoPolicy() if self.p.policy is None else self.p.policy
         panel, first, last = self.data.panel, self.data.first_row, self.data.last_row
         features = feature_table(panel, self.policy.features, self.policy.lookback_bars, first, last)
         self._rebalancer = Rebalancer(panel, features, self.p.terms, self.p.schedule)

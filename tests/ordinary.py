@@ -160,7 +160,7 @@ def run_ours(
     last = len(panel) - 1 if last is None else last
     account = OrderAccount(panel, first, last, terms)
     broker = OrderBroker(account)
-    start = panel.sessions[first].item() if first else None
+    start = panel.sessions[first].item()
     feeds = panel_feeds(panel.rows(0, last + 1), allow_empty=True)
     run = run_cerebro(strategy, params, feeds, broker, ANALYZERS, start)
     return Ours(run, broker.result(), account)
@@ -258,8 +258,8 @@ class Scripted(bt.Strategy):
             self.closed.append((trade.pnl, trade.pnlcomm))
 
 
-def play(panel: MarketPanel, script: Script, terms: Terms = FREE, **rows: int) -> Ours:
-    ours = run_ours(Scripted, panel, terms, script=script, **rows)
+def play(panel: MarketPanel, script: Script, terms: Terms = FREE, **others: Any) -> Ours:
+    ours = run_ours(Scripted, panel, terms, script=script, **others)
     assert_books_balance(ours.result)
     return ours
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from engine.arrays import FloatArray
+from engine.ledger import FillTiming
 from engine.metrics import simple_returns
 from engine.panel import MarketPanel
 from engine.result import Result
-from engine.simulator import FillTiming
 from engine.statistics.bootstrap import Difference, Intervals, difference_intervals, mean_block, metric_intervals
 from engine.statistics.null import Null, no_skill_null
 from engine.statistics.sharpe import deflated_sharpe, expected_max_sharpe, probabilistic_sharpe

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from engine.errors import InputError, Interrupted, MarsfolioError
+from engine.errors import InputError, Interrupted, MarsfolioError, UserCodeError
 from marsfolio.cli import backtest, data, demo, report, trades, train, walk_forward
 from marsfolio.cli.terminal import QUICK_START
 from marsfolio.config import META_KEY
@@ -82,6 +82,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         check_rooms()
         # Not standalone: typer would box and wrap its messages, and they would read unlike ours.
         code: Any = app(arguments, prog_name="marsfolio", standalone_mode=False)
+    except UserCodeError as error:
+        _say("error", f"{error}; the traceback is in {_traceback_of(error)}")
+        return error.exit_code
     except MarsfolioError as error:
         _say("interrupted" if isinstance(error, Interrupted) else "error", str(error))
         return error.exit_code
@@ -130,13 +133,18 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _bug(error: Exception) -> int:
+    _say("bug", f"{type(error).__name__}: {error}; the traceback is in {_traceback_of(error)}")
+    return 1
+
+
+def _traceback_of(error: Exception) -> str:
+    """Keep the traceback of an exception and return where; on the terminal when no file can be written."""
     path = logged_at(error)
     if path is None:
         try:
             append_traceback(error, ERROR_FILE)
-            path = ERROR_FILE
         except OSError:
             sys.excepthook = sys.__excepthook__  # typer's would hide where the error came from
             sys.excepthook(type(error), error, error.__traceback__)
-    _say("bug", f"{type(error).__name__}: {error}; the traceback is in {path or 'the lines above'}")
-    return 1
+            return "the lines above"
+    return str(path or ERROR_FILE)

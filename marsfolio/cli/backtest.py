@@ -21,11 +21,14 @@ from marsfolio.cli.options import (
     FillOption,
     Fractional,
     NullPaths,
+    Param,
     Rebalance,
     SlippageBps,
+    Strategy,
     Symbols,
     Trials,
     costs_of,
+    is_own,
     terms_of,
 )
 from marsfolio.config import ConfigOption, resolved
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from engine.costs import Costs
     from engine.panel import Window
     from engine.rebalancer import Terms
-    from marsfolio.compose import Market, Plan
+    from marsfolio.compose import AnyPlan, Market
 
 KIND = "backtest"
 
@@ -50,7 +53,8 @@ def backtest(
     untrained: Annotated[
         bool, typer.Option("--untrained/--no-untrained", help="The model's ensemble as it was before training.")
     ] = False,
-    strategy: Annotated[str | None, typer.Option(help="equal_weight, buy_and_hold or weights.")] = None,
+    strategy: Strategy = None,
+    param: Param = None,
     weights: Annotated[
         Path | None, typer.Option(help="Target weights: a CSV or parquet of date, symbol, weight.")
     ] = None,
@@ -94,14 +98,14 @@ def backtest(
     from marsfolio.runs import recording, write_run
     from marsfolio.statistics import statistics_of
 
-    _check_choice(model, untrained, strategy, weights, symbols, rebalance)
+    _check_choice(model, untrained, strategy, param, weights, symbols, rebalance)
     ladder = _ladder(costs, commission_bps, slippage_bps)
     dearest = max(ladder)
     terms = terms_of(cash, ladder[dearest], fill, fractional)
     with recording(out, KIND):
         trained, market, terms = _market(model, data, symbols, terms, cap, cash_buffer)
         span = window(market.panel, start, end, "--start/--end")
-        plan = _plan(trained, untrained, str(strategy), market, terms, span, rebalance, weights)
+        plan = _plan(trained, untrained, str(strategy), param, market, terms, span, rebalance, weights)
         of_benchmark, remarks = load_benchmark(benchmark, market.panel, span, cash)
         results = run_ladder(plan, ladder, engine.value)
         result = results[dearest]
@@ -109,7 +113,9 @@ def backtest(
             log_look(trained, result.metrics(), market.panel.content_hash)
         remarks = remarks_of(plan, market, trained, result) + remarks
         options = {**resolved(ctx), **absolute_benchmark(benchmark), **_stated(costs, commission_bps, slippage_bps)}
-        provenance = {**provenance_of(market.panel, trained, weights), "costs": plan.terms.costs.table()}
+        options |= {} if plan.own is None else {"strategy": plan.own.name}
+        of_all = provenance_of(market.panel, trained, weights, plan.own)
+        provenance = {**of_all, "costs": plan.terms.costs.table()}
         judged = None if untrained else trained
         sure = statistics_of(result, market.panel, span.first, null_paths, trials, judged)
         write_run(out, KIND, result, KIND, options, provenance, of_benchmark, remarks, statistics=sure)
@@ -119,8 +125,9 @@ def backtest(
             write_ladder(out, results, table, plan, options, provenance, of_benchmark, remarks)
     if len(results) > 1:
         remarks = print_ladder(table, f"Cost ladder written to {out / FOLDER}") + remarks
+    name = "mars" if strategy is None else strategy.rpartition(":")[2]
     remarks = in_words(sure) + remarks + result.remarks()
-    print_metrics({strategy or "mars": result.metrics()}, f"Backtest written to {out}", remarks)
+    print_metrics({name: result.metrics()}, f"Backtest written to {out}", remarks)
 
 
 def _ladder(costs: str | None, rungs: Rungs | None, slippage_bps: float | None) -> dict[float, Costs]:
@@ -142,6 +149,7 @@ def _check_choice(
     model: Path | None,
     untrained: bool,
     strategy: str | None,
+    param: list[str] | None,
     weights: Path | None,
     symbols: str | None,
     rebalance: Rebalance,
@@ -157,8 +165,12 @@ def _check_choice(
         raise ConfigError("--weights and --symbols go with --strategy; a model trades the symbols it was trained on")
     if model is not None and rebalance is not Rebalance.DAILY:
         raise ConfigError("--rebalance goes with --strategy; a model decides in every session, as in its training")
+    if strategy is not None and is_own(strategy) and weights is not None:
+        raise ConfigError("--weights goes with --strategy weights")
     if model is None and untrained:
         raise ConfigError("--untrained goes with --model")
+    if param and (strategy is None or not is_own(strategy)):
+        raise ConfigError("--param goes with a --strategy of your own, FILE.py:NAME")
 
 
 def _market(
@@ -182,15 +194,20 @@ def _plan(
     trained: Model | None,
     untrained: bool,
     strategy: str,
+    param: list[str] | None,
     market: Market,
     terms: Terms,
     span: Window,
     rebalance: Rebalance,
     weights: Path | None,
-) -> Plan:
+) -> AnyPlan:
     from engine.rebalancer import Schedule
-    from marsfolio.compose import plan_model, plan_strategy
+    from marsfolio.compose import plan_model, plan_own, plan_strategy
+    from strategies.loader import load_own, parse_params
 
     if trained is not None:
         return plan_model(trained, market.panel, terms, span, not untrained)
+    if is_own(strategy):
+        own = load_own(strategy, parse_params(param or ()))
+        return plan_own(own, market.panel, terms, span, Schedule(rebalance.value))
     return plan_strategy(strategy, market.panel, terms, span, Schedule(rebalance.value), weights)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.arrays import FloatArray
     from engine.costs import Costs
     from engine.result import Result
-    from marsfolio.compose import Plan
+    from marsfolio.compose import AnyPlan
 
 FOLDER = "ladder"
 """Sub-folder of a run that holds the same run at each commission."""
@@ -56,7 +56,7 @@ class Rungs(tuple[float, ...]):
         return self[0] if len(self) == 1 else list(self)
 
 
-def run_ladder(plan: Plan, ladder: Mapping[float, Costs], engine: str) -> dict[float, Result]:
+def run_ladder(plan: AnyPlan, ladder: Mapping[float, Costs], engine: str) -> dict[float, Result]:
     """Return the results of a plan at each of several costs, by commission in basis points."""
     return {
         bps: replace(plan, terms=replace(plan.terms, costs=costs)).run(engine) for bps, costs in sorted(ladder.items())
@@ -110,7 +110,7 @@ def write_ladder(
     out: Path,
     results: Mapping[float, Result],
     table: pd.DataFrame,
-    plan: Plan,
+    plan: AnyPlan,
     options: Mapping[str, Any],
     provenance: Mapping[str, Any],
     benchmark: FloatArray | None,

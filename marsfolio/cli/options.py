@@ -42,6 +42,17 @@ class Rebalance(StrEnum):
 
 Data = Annotated[Path | None, typer.Option(help="Bars: one long parquet or CSV file. The bundled sample when absent.")]
 Symbols = Annotated[str | None, typer.Option(help="Comma-separated symbols to use; all in the data when absent.")]
+Strategy = Annotated[
+    str | None,
+    typer.Option(
+        help="equal_weight, buy_and_hold, weights, or one of your own: FILE.py:NAME or package.module:NAME, a policy, "
+        "a function of an observation that returns weights, or any backtrader strategy."
+    ),
+]
+Param = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=VALUE", help="A parameter of your own --strategy; may be given again."),
+]
 Cash = Annotated[float, typer.Option(help="Initial cash.")]
 CostsOption = Annotated[
     str | None,
@@ -74,6 +85,11 @@ Trials = Annotated[
 CashBuffer = Annotated[
     float | None, typer.Option(help="Smallest weight of cash. 0.05 for models, none for strategies.")
 ]
+
+
+def is_own(strategy: str) -> bool:
+    """Return whether a name is one of a user's own strategy, not of one that comes with this project."""
+    return ":" in strategy or strategy.endswith(".py")
 
 
 def costs_of(costs: str | None, commission_bps: float | None, slippage_bps: float | None) -> Costs:

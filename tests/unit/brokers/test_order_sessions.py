@@ -205,6 +205,20 @@ def test_nextstart_comes_once_with_the_first_bar_that_is_ready(runonce: bool) ->
         assert strategy.measured == max(3, first + 1)
 
 
+def test_a_symbol_shorter_than_an_indicator_is_no_error() -> None:
+    def prepare(strategy: bt.Strategy) -> None:
+        strategy.averages = [bt.ind.SMA(data, period=3) for data in strategy.datas]
+
+    seen: list[float] = []
+    script: Script = {row: lambda s: seen.append(s.averages[0][0]) for row in range(5)}
+    panel = market("A B C", "10 - -", "11 - -", "12 10 -", "13 10 -", "14 - -")
+    ours = play(panel, script, prepare=prepare)
+    assert ours.strategy.rows == [0, 1, 2, 3, 4]
+    assert seen[2:] == [11, 12, 13]
+    with pytest.raises(IndexError):
+        run_theirs(Scripted, panel.select(["A", "B"]), FREE, script=script, prepare=prepare)
+
+
 def test_a_strategy_that_buys_once_still_buys_when_there_is_a_warm_up() -> None:
     class BuyOnce(bt.Strategy):
         def nextstart(self) -> None:
@@ -271,7 +285,7 @@ def test_orders_that_came_to_nothing_and_ruin_are_remarked_on() -> None:
         1: lambda s: s.buy(size=1),
     }
     ours = play(market("A", "10", "10", "50", "50"), script)
-    assert ours.strategy.broker.remarks() == [
+    assert ours.result.remarks() == [
         "orders refused for lack of cash (status Margin): 1",
         "orders refused because they could not be placed (status Rejected): 1",
         "the account was worth nothing or less on 2024-01-03: it is ruined",
