@@ -5,6 +5,7 @@ What needs torch is imported where a model is used, so that runs without one sta
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,7 @@ from engine.rebalancer import Schedule, Terms
 from engine.result import Result
 from engine.walkforward import Fold
 from marsfolio.runs import CLOSES_ONLY_REMARK
-from strategies.loader import OwnStrategy, blaming
+from strategies.loader import OwnPolicy, OwnStrategy, blaming
 from strategies.portfolio import PortfolioStrategy
 from strategies.registry import WEIGHTS, baseline
 from strategies.stitched import StitchedPolicy
@@ -301,14 +302,51 @@ def plan_model(model: Model, panel: MarketPanel, terms: Terms, span: Window, tra
     return Plan(panel, make_policy, MarsStrategy, terms, span.first, span.last)
 
 
-def plan_stitched(models: Sequence[Model], folds: Sequence[Fold], panel: MarketPanel, terms: Terms) -> Plan:
-    """Return one backtest over the test windows of all folds, with the model of each in its own."""
+def fitted(own: OwnStrategy, folds: Sequence[Fold], panel: MarketPanel) -> list[Callable[[], Policy]]:
+    """Return, for each fold, what makes copies of a user's policy fitted in it.
+
+    Each is fitted on a panel that ends with the last session it may know.
+
+    Raises
+    ------
+    ConfigError
+        When the strategy has no ``fit``.
+    """
+    makers: list[Callable[[], Policy]] = []
+    for fold in folds:
+        known = panel.rows(0, fold.last_known + 1)
+        with blaming(own.source, own.name):
+            policy = None if own.places_orders else own.make_policy(known)
+            if not isinstance(policy, OwnPolicy) or not policy.can_fit:
+                raise ConfigError(
+                    f"--strategy {own.name} has no method fit(panel, train, validation), so there is nothing to train "
+                    "anew in each window: use marsfolio backtest"
+                )
+            policy.fit(known, fold.train, fold.validation)
+        makers.append(partial(copy.deepcopy, policy))
+    return makers
+
+
+def plan_stitched(
+    makers: Sequence[Callable[[], Policy]],
+    folds: Sequence[Fold],
+    panel: MarketPanel,
+    terms: Terms,
+    own: OwnStrategy | None = None,
+) -> Plan:
+    """Return one backtest over the test windows of all folds, with the policy of each in its own.
+
+    Parameters
+    ----------
+    makers : what makes a fresh policy of each fold.
+    own : where they come from, when they are the user's.
+    """
     starts = panel.sessions[[fold.test.first for fold in folds]]
 
     def make_policy() -> Policy:
-        return StitchedPolicy(starts, [model.policy() for model in models])
+        return StitchedPolicy(starts, [make() for make in makers])
 
-    return Plan(panel, make_policy, PortfolioStrategy, terms, folds[0].test.first, folds[-1].test.last)
+    return Plan(panel, make_policy, PortfolioStrategy, terms, folds[0].test.first, folds[-1].test.last, own=own)
 
 
 def plan_own(own: OwnStrategy, panel: MarketPanel, terms: Terms, span: Window, schedule: Schedule) -> AnyPlan:
