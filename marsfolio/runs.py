@@ -120,7 +120,15 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """The entries of metrics.json; None where undefined."""
-        path = self.path / "metrics.json"
+        return self._object("metrics.json")
+
+    @cached_property
+    def statistics(self) -> dict[str, Any]:
+        """The entries of statistics.json: intervals, trials, the no-skill null; empty when there is no such file."""
+        return self._object("statistics.json") if (self.path / "statistics.json").exists() else {}
+
+    def _object(self, name: str) -> dict[str, Any]:
+        path = self.path / name
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
