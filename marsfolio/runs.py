@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import platform
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from engine.tradelog import COLUMNS, ROUND_TRIP_COLUMNS, read_table, write_table
 from marsfolio.config import FORMAT_VERSION, RUN_KEYS, check_version, read_toml
 from marsfolio.logs import logged_at, open_log, run_log
 from marsfolio.report.page import render
+from marsfolio.report.writing import write_whole
 from marsfolio.staging import claimed, mend, staging_folder, swap
 
 EQUITY_COLUMNS = ("session", "equity", "cash", "gross_exposure", "turnover", "drawdown")
@@ -314,12 +314,9 @@ def write_report(folder: Path, place: Path | None = None) -> Path:
     """
     target = folder / "report.html"
     page = render(open_run(folder), place or folder.resolve())
-    fresh = folder / f".report.{secrets.token_hex(4)}"
     try:
-        fresh.write_text(page, encoding="utf-8")
-        fresh.replace(target)
+        write_whole(target, page.encode())
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise RunFolderError(f"cannot write {target}: {error.strerror}") from error
     return target
 
