@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,3 +110,13 @@ def period_returns(sessions: Sequence[str], equity: FloatArray, letters: int) ->
     if groups.size().iloc[0] == 1:
         changes[0] = np.nan
     return dict(zip(last.index.tolist(), changes.tolist(), strict=True))
+
+
+def full_colour(returns: Iterable[float]) -> float:
+    """Return the size of a return that is shown in full colour, > 0; NaN among the returns is left out.
+
+    One extraordinary month must not leave all others pale, and months of nothing stay pale.
+    """
+    sizes = np.abs(np.array(list(returns)))
+    sizes = sizes[~np.isnan(sizes)]
+    return max(float(np.quantile(sizes, 0.9)), 0.01) if len(sizes) else 0.01

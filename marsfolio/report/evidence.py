@@ -7,19 +7,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.errors import RunFolderError
-from marsfolio.report.formats import METRICS, Item, item, metric_item
+from marsfolio.report.formats import METRICS, Interval, Item, interval, item, metric_item
 
 if TYPE_CHECKING:
     from marsfolio.runs import Run
+
+
+class Chance(NamedTuple):
+    """What the random portfolios reached: the median, and between which values nine in ten lie."""
+
+    median: Item
+    middle: Interval
 
 
 class Row(NamedTuple):
     """A metric and what speaks for it; ``better_than`` is a share of the random portfolios, 1 is best."""
 
     metric: Item
-    interval: tuple[Item, Item] | None
+    interval: Interval | None
     better_than: Item | None
-    chance: tuple[Item, Item, Item] | None
+    chance: Chance | None
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Evidence:
     Attributes
     ----------
     level : of the intervals, such as "95 %".
-    resamples, mean_block : how the intervals were made; empty without intervals.
+    resamples, mean_block : how the intervals were made; 0 and empty where unknown.
     sharpe : probabilistic and deflated Sharpe ratio, number of trials; empty without statistics.
     paths : number of random portfolios; 0 without them.
     """
@@ -62,7 +69,7 @@ def evidence_of(run: Run) -> Evidence:
             [_row(run.metrics, found.get("intervals") or {}, null, name) for name in METRICS],
             f"{100 * found.get('level', 0.95):g} %",
             int(found.get("resamples", 0)),
-            f"{found.get('mean_block_sessions', 0.0):.1f}",
+            _block(found.get("mean_block_sessions")),
             _sharpe(found),
             int(null.get("paths", 0)),
         )
@@ -81,13 +88,19 @@ def _row(metrics: Mapping[str, Any], intervals: Mapping[str, Any], null: Mapping
     )
 
 
-def _interval(name: str, ends: Any) -> tuple[Item, Item] | None:
-    if ends is None:
-        return None
-    low, high = ends
-    label, unit = METRICS[name][:2]
-    unit = "ratio" if unit == "count" else unit  # the quantile of whole numbers need not be whole
-    return item(f"{name}_low", label, unit, low), item(f"{name}_high", label, unit, high)
+def _interval(name: str, ends: Any) -> Interval | None:
+    low, high = ends or (None, None)
+    return interval(name, METRICS[name].label, _unit(name), low, high)
+
+
+def _unit(name: str) -> str:
+    # The quantile of whole numbers need not be whole.
+    unit = METRICS[name].unit
+    return "ratio" if unit == "count" else unit
+
+
+def _block(sessions: float | None) -> str:
+    return "" if sessions is None else f"{sessions:.1f}"
 
 
 def _better_than(name: str, percentile: float | None) -> Item | None:
@@ -98,15 +111,11 @@ def _better_than(name: str, percentile: float | None) -> Item | None:
     return item(f"{name}_better_than", label, "rank", percentile if better > 0 else 1 - percentile)
 
 
-def _chance(name: str, null: Mapping[str, Any]) -> tuple[Item, Item, Item] | None:
+def _chance(name: str, null: Mapping[str, Any]) -> Chance | None:
     median, ends = null.get("median", {}).get(name), null.get("range", {}).get(name)
-    if median is None or ends is None:
-        return None
-    label, unit = METRICS[name][:2]
-    unit = "ratio" if unit == "count" else unit
-    named = zip(("median", "p05", "p95"), (median, *ends), strict=True)
-    middle, low, high = (item(f"{name}_chance_{part}", label, unit, value) for part, value in named)
-    return middle, low, high
+    label, unit = METRICS[name].label, _unit(name)
+    middle = interval(f"{name}_random", label, unit, *(ends or (None, None)))
+    return None if middle is None else Chance(item(f"{name}_random_median", label, unit, median), middle)
 
 
 def _sharpe(found: Mapping[str, Any]) -> list[Item]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from engine.arrays import FloatArray
 from engine.errors import RunFolderError
-from marsfolio.report.curves import ROLLING_SESSIONS, Curve, benchmark_curve, curve_of, period_returns
+from marsfolio.report.curves import ROLLING_SESSIONS, Curve, benchmark_curve, curve_of, full_colour, period_returns
 from marsfolio.report.decisions import Decisions, Stack, held_at_the_end
 from marsfolio.report.writing import write_whole
 
@@ -193,11 +193,11 @@ def _monthly_returns(picture: _Picture) -> bytes:
     years = sorted({session[:4] for session in picture.sessions})
     months = period_returns(picture.sessions, picture.curve.equity, 7)
     grid = np.array([[months.get(f"{year}-{month:02d}", np.nan) for month in range(1, 13)] for year in years])
-    full = float(np.nanquantile(np.abs(grid), 0.9)) if np.isfinite(grid).any() else 1.0
+    full = full_colour(months.values())
     figure = _figure()
     axes = figure.subplots()
     colours = LinearSegmentedColormap.from_list("returns", ["#d98f86", "#ffffff", "#86b3dc"])
-    axes.pcolormesh(grid, cmap=colours, vmin=-full or -1.0, vmax=full or 1.0, edgecolors="white", linewidth=3)
+    axes.pcolormesh(grid, cmap=colours, vmin=-full, vmax=full, edgecolors="white", linewidth=3)
     size = min(17.0, 400.0 / len(years))  # points: many years have low rows
     for (row, column), value in np.ndenumerate(grid):
         if not np.isnan(value):

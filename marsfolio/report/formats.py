@@ -16,13 +16,16 @@ UNDEFINED = "–"
 MONEY_DECIMALS = 2
 SHARE_DECIMALS = 5  # of the charts: 0.001 %
 
+# z: what rounds to zero has no sign.
 _FORMATS: dict[str, Callable[[Any], str]] = {
-    "share": lambda value: f"{100 * value:,.2f} %",
-    "bare_percent": lambda value: f"{100 * value:,.1f}",
+    "share": lambda value: f"{100 * value:z,.2f} %",
+    "bare_percent": lambda value: f"{100 * value:z,.1f}",
+    "points": lambda value: f"{100 * value:+z,.2f} pp",
     "rank": lambda value: f"{100 * value:.1f} %",
-    "ratio": lambda value: f"{value:,.2f}",
-    "times": lambda value: f"{value:,.2f} ×",
-    "money": lambda value: f"{value:,.2f}",
+    "ratio": lambda value: f"{value:z,.2f}",
+    "signed": lambda value: f"{value:+z,.2f}",
+    "times": lambda value: f"{value:z,.2f} ×",
+    "money": lambda value: f"{value:z,.2f}",
     "median": lambda value: f"{value:,.1f}".removesuffix(".0"),
     "count": lambda value: f"{value:,}",
     "text": str,
@@ -81,6 +84,27 @@ def item(name: str, label: str, unit: str, value: Any) -> Item:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return Item(name, label, UNDEFINED, "null")
     return Item(name, label, _FORMATS[unit](value), str(value))
+
+
+class Interval(NamedTuple):
+    """Two ends; the unit stands once, behind the upper one."""
+
+    low: Item
+    high: Item
+
+
+def interval(name: str, label: str, unit: str, low: Any, high: Any) -> Interval | None:
+    """Return an interval as a page shows it; None when an end is undefined.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When an end is not of the unit's type.
+    """
+    lower, upper = item(f"{name}_low", label, unit, low), item(f"{name}_high", label, unit, high)
+    if UNDEFINED in (lower.shown, upper.shown):
+        return None
+    return Interval(lower._replace(shown=lower.shown.rstrip(" %×p")), upper)
 
 
 def metric_item(metrics: Mapping[str, Any], name: str) -> Item:

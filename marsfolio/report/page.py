@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,17 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from marsfolio.report import repetition
 from marsfolio.report.curves import (
     ROLLING_SESSIONS,
     Curve,
     benchmark_curve,
     curve_of,
+    full_colour,
     period_returns,
     worst_drawdowns,
 )
 from marsfolio.report.decisions import Decisions, Stack, held_at_the_end
 from marsfolio.report.evidence import Evidence, evidence_of
-from marsfolio.report.formats import MONEY_DECIMALS, SHARE_DECIMALS, Item, item, rounded
+from marsfolio.report.formats import MONEY_DECIMALS, SHARE_DECIMALS, Interval, Item, item, rounded
 from marsfolio.report.template import fill
 from marsfolio.report.trading import cash_flows, cost_items, monthly, profit_by_symbol, round_trip_items
 
@@ -75,9 +76,9 @@ def render(run: Run, place: Path) -> str:
         round_trips=round_trip_items(run.round_trips),
         best=best,
         worst=worst,
-        repeat=_command(run, place),
-        options=dict(_flat(run.options)),
-        provenance={name: value for name, value in _flat(run.provenance) if name != "remarks"},
+        repeat=repetition.command(run, place),
+        options=repetition.options(run),
+        provenance=repetition.provenance(run),
     )
 
 
@@ -85,7 +86,7 @@ class Headline(NamedTuple):
     """A number at the top of the page, with its interval where there is one."""
 
     item: Item
-    interval: tuple[Item, Item] | None = None
+    interval: Interval | None = None
 
 
 def _headlines(metrics: Mapping[str, Any], evidence: Evidence, benchmark: Curve | None) -> Iterator[Headline]:
@@ -119,9 +120,7 @@ class Year(NamedTuple):
 
 def _years(sessions: list[str], curve: Curve, benchmark: Curve | None) -> Iterator[Year]:
     months = period_returns(sessions, curve.equity, 7)
-    sizes = np.abs(list(months.values()))
-    # One extraordinary month must not leave all others pale.
-    full = float(np.nanquantile(sizes, 0.9)) if np.isfinite(sizes).any() else 0.0
+    full = full_colour(months.values())
     of_benchmark = {} if benchmark is None else period_returns(sessions, benchmark.equity, 4)
     for year, change in period_returns(sessions, curve.equity, 4).items():
         other = item(f"benchmark_{year}", year, "share", of_benchmark.get(year)) if benchmark is not None else None
@@ -133,8 +132,8 @@ def _cell(month: str, returns: Mapping[str, float], full: float) -> Cell | None:
     value = returns.get(month, np.nan)
     if np.isnan(value):
         return None
-    strength = min(abs(value) / full, 1.0) if full > 0 else 0.0
-    return Cell(item(f"return_{month}", month, "bare_percent", value), value >= 0, round(strength, 3))
+    strength = round(min(abs(value) / full, 1.0), 3)
+    return Cell(item(f"return_{month}", month, "bare_percent", value), value >= 0, strength)
 
 
 class Fall(NamedTuple):
@@ -179,22 +178,6 @@ def _at_the_end(run: Run) -> Held:
         for symbol, value in values.head(LARGEST_AT_THE_END).items()
     ]
     return Held(rows, len(values))
-
-
-def _command(run: Run, place: Path) -> str:
-    if not run.command:
-        return ""
-    command = f"marsfolio {run.command} --config {shlex.quote(str(place / 'config.toml'))}"
-    # A run of another kind, such as the demo's, is not replaced by its repetition: that goes beside it.
-    return command if run.kind == run.command else f"{command} --out {shlex.quote(f'{place}-again')}"
-
-
-def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield name, ", ".join(f"{key} {inner}" for key, inner in value.items())
-        else:
-            yield name, str(value)
 
 
 def _charts(run: Run, sessions: list[str], curve: Curve, benchmark: Curve | None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
 from pathlib import Path
 
 
@@ -20,6 +19,5 @@ def write_whole(path: Path, content: bytes) -> None:
         fresh.write_bytes(content)
         fresh.replace(path)
     except OSError:
-        with suppress(OSError):
-            fresh.unlink()
+        fresh.unlink(missing_ok=True)
         raise

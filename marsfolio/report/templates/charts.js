@@ -6,8 +6,9 @@ const colour = name => getComputedStyle(document.documentElement).getPropertyVal
 const escape = text => text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
 const negative = values => values.map(value => value === null ? null : -value);
 
-const money = {tickformat: ",.4~s", hoverformat: ",.2f"};
-const percent = {tickformat: ".0%", hoverformat: ".2%"};
+const day = 24 * 60 * 60 * 1000;
+const money = {tickformat: ",.6~s", hoverformat: ",.2f"};
+const percent = {tickformat: ".3~%", hoverformat: ".2%"};
 
 const line = (name, y, tone, more = {}) => ({
   x: data.sessions, y, name: escape(name), mode: "lines", hovertemplate: "%{y}",
@@ -15,7 +16,7 @@ const line = (name, y, tone, more = {}) => ({
 });
 const filled = trace => ({...trace, fill: "tozeroy", fillcolor: trace.line.color + "2b"});
 const bars = (name, y, tone) => ({
-  x: data.months.first_days, y, name, type: "bar", hovertemplate: "%{y}",
+  x: data.months.first_days, y, name, type: "bar", width: 24 * day, hovertemplate: "%{y}",
   xperiod: "M1", xperiodalignment: "middle", xhoverformat: "%B %Y", marker: {color: colour(tone)},
 });
 
@@ -34,6 +35,14 @@ const switches = [...document.querySelectorAll("button.switch")];
 const isLog = id => switches.some(button => button.dataset.chart === id && button.getAttribute("aria-pressed") === "true");
 const drawn = new Map();
 
+/** Return the time that a chart covers: bars stand for whole months. */
+function span(traces) {
+  if (traces[0].type !== "bar") return [data.sessions[0], data.sessions.at(-1)];
+  const days = data.months.first_days;
+  const [year, month] = days.at(-1).split("-").map(Number);
+  return [days[0], new Date(Date.UTC(year, month, 0)).toISOString().slice(0, 10)];
+}
+
 /** Draw traces into the element of this id; where the page has none, do nothing. */
 function draw(id, traces, axis, more = {}) {
   const place = document.getElementById(id);
@@ -45,7 +54,10 @@ function draw(id, traces, axis, more = {}) {
     margin: {l: 50, r: 6, t: 8, b: 6}, hovermode: "x unified", showlegend: traces.length > 1, uirevision: "keep",
     legend: {orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, traceorder: "normal"},
     hoverlabel: {bgcolor: colour("card"), bordercolor: colour("line"), font: {color: colour("ink")}},
-    xaxis: {...grid, type: "date", showgrid: false, hoverformat: "%Y-%m-%d", range: [data.sessions[0], data.sessions.at(-1)]},
+    xaxis: {
+      ...grid, type: "date", showgrid: false, hoverformat: "%Y-%m-%d", range: span(traces),
+      ...(data.sessions.length <= 10 && traces[0].type !== "bar" ? {dtick: day} : {}), // no hours: a session is a day
+    },
     yaxis: {...grid, ...axis, type: isLog(id) ? "log" : "linear"}, ...more,
   };
   Plotly.react(place, traces, layout, {responsive: true, displaylogo: false, displayModeBar: false});

@@ -13,10 +13,10 @@ function drawCharts() {
     draw("volatility", both("volatility"), {...percent, rangemode: "tozero"});
     draw("sharpe", both("sharpe"), {hoverformat: ".2f", zeroline: true, zerolinecolor: colour("soft")});
   }
-  if (data.agents) draw("agents", stacked(data.agents, ramp), {tickformat: ".0%", rangemode: "tozero"});
-  if (data.holdings) draw("holdings", stacked(data.holdings, areas), {tickformat: ".0%", rangemode: "tozero"});
+  if (data.agents) draw("agents", stacked(data.agents, ramp), {...percent, rangemode: "tozero"});
+  if (data.holdings) draw("holdings", stacked(data.holdings, areas), {...percent, rangemode: "tozero"});
   draw("exposure", [filled(line("Exposure", data.exposure, "main"))], {...percent, rangemode: "tozero"});
-  draw("turnover", [bars("Turnover", data.months.turnover, "main")], percent);
+  draw("turnover", [bars("Turnover", data.months.turnover, "main")], {...percent, rangemode: "tozero"});
   const {commission, slippage} = data.months;
   const paid = [bars("Commission", commission, "main"), bars("Slippage", slippage, "c1")].filter(({y}) => y.some(Boolean));
   draw("paid", paid, money, {barmode: "stack", showlegend: true});

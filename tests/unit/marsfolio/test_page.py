@@ -188,7 +188,7 @@ def test_a_percentile_says_how_many_did_worse_of_losses_too(run_folder: Path) ->
     assert found["total_return_better_than"] == ("0.83", "83.0 %")
     assert found["max_drawdown_better_than"] == ("0.96", "96.0 %")
     assert "annual_turnover_better_than" not in found
-    assert found["total_return_chance_p05"][0] == "-0.15"
+    assert found["total_return_random_low"] == ("-0.15", "-15.00")
 
 
 def test_the_sharpe_ratio_is_judged_by_the_trials(run_folder: Path) -> None:
@@ -198,6 +198,16 @@ def test_the_sharpe_ratio_is_judged_by_the_trials(run_folder: Path) -> None:
     assert found["deflated_sharpe_ratio"] == ("null", "–")
     assert found["n_trials"] == ("12", "12")
     assert "the best of 12 trials" in page
+
+
+def test_statistics_of_a_short_run_are_undefined(run_folder: Path) -> None:
+    undefined: dict[str, Any] = {
+        "mean_block_sessions": None,
+        "intervals": {"total_return": None, "sharpe_ratio": [None, None]},
+        "null": {**STATISTICS["null"], "percentile": {"total_return": None}, "range": {"total_return": None}},
+    }
+    found = numbers(with_statistics(run_folder, {**STATISTICS, **undefined}))
+    assert not [name for name in found if name.endswith(("_low", "_high", "_better_than", "_median"))]
 
 
 def test_statistics_may_be_without_a_null(run_folder: Path) -> None:

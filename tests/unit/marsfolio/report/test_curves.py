@@ -16,6 +16,7 @@ from marsfolio.report.curves import (
     Drawdown,
     benchmark_curve,
     curve_of,
+    full_colour,
     period_returns,
     worst_drawdowns,
 )
@@ -102,3 +103,8 @@ def test_a_month_that_holds_the_first_session_alone_has_no_return() -> None:
     found = period_returns(["2020-01-31", "2020-02-03"], np.array([100.0, 110.0]), 7)
     assert found == pytest.approx({"2020-01": math.nan, "2020-02": 0.1}, nan_ok=True)
     assert period_returns(["2020-01-31"], np.array([math.nan]), 7) == {}
+
+
+def test_full_colour_is_that_of_a_large_month_and_not_of_an_extraordinary_one() -> None:
+    assert full_colour([math.nan, *([0.05, -0.05] * 10), 9.0]) == pytest.approx(0.05)
+    assert full_colour([1e-6, -1e-6]) == full_colour([]) == full_colour([math.nan]) == 0.01
