@@ -82,11 +82,11 @@ class Decisions:
 
 
 def held_at_the_end(run: Run) -> pd.Series[float]:
-    """Return the value of each symbol still held, at its last known close, the largest first."""
+    """Return the value of each symbol still held, at its last known close, the largest of either sign first."""
     trips = run.round_trips
     held = trips[trips["exit_session"] == ""]
     value = held["quantity"] * held["exit_price"]
-    return value.groupby(held["symbol"]).sum().sort_values(ascending=False, kind="stable")
+    return value.groupby(held["symbol"]).sum().sort_values(ascending=False, kind="stable", key=abs)
 
 
 def _codes(column: Any) -> tuple[list[str], IntArray]:
