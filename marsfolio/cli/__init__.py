@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from engine.errors import InputError, Interrupted, MarsfolioError
-from marsfolio.cli import backtest, data, demo, report, trades, train
+from marsfolio.cli import backtest, compare, data, demo, report, trades, train
 from marsfolio.cli.terminal import QUICK_START
 from marsfolio.config import META_KEY
 from marsfolio.installation import check_rooms
@@ -34,6 +34,7 @@ app.command("train")(train.train)
 app.command("backtest")(backtest.backtest)
 app.command("trades")(trades.trades)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.add_typer(data.app, name="data")
 
 
