@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Chance(NamedTuple):
-    """What the random portfolios reached: the median, and between which values nine in ten lie."""
+    """What the random portfolios reached: the median, and between which values nine in ten lie.
+
+    Only of metrics of which more or less is better: turnover and costs are about those of the run.
+    """
 
     median: Item
     middle: Interval
@@ -113,7 +116,9 @@ def _better_than(name: str, percentile: float | None) -> Item | None:
 
 def _chance(name: str, null: Mapping[str, Any]) -> Chance | None:
     median, ends = null.get("median", {}).get(name), null.get("range", {}).get(name)
-    label, unit = METRICS[name].label, _unit(name)
+    label, unit, better = METRICS[name].label, _unit(name), METRICS[name].better
+    if not better:
+        return None
     middle = interval(f"{name}_random", label, unit, *(ends or (None, None)))
     return None if middle is None else Chance(item(f"{name}_random_median", label, unit, median), middle)
 
