@@ -7,6 +7,8 @@ Checks that both sides agree and prints CPU seconds and ratios:
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -170,14 +172,29 @@ def rows() -> list[Row]:
     return [*metric_rows(), *statistics_rows()]
 
 
+HEADER = ("", "ours, CPU s", "other, CPU s", "x faster", "other")
+WORDS = (
+    f"Metrics of {PATHS:,} bootstrap paths of {SESSIONS} sessions, the same numbers on both sides. pandas' rolling "
+    f"maximum drawdown is timed on {SLOW_PATHS} paths and scaled. Below them, the statistics of one run."
+)
+
+
+def cells(row: Row) -> list[str]:
+    """Return a row of the table as text."""
+    other = "" if row.other is None else f"{row.other:.3f}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
+    return [row.name, f"{row.ours:.3f}", other, ratio, row.library]
+
+
 def main() -> None:
-    """Measure and print."""
-    print(f"{PATHS:,} paths of {SESSIONS} sessions, CPU seconds")
-    print(f"{'':72}{'ours':>8}{'other':>10}{'times':>8}")
-    for row in rows():
-        other = "" if row.other is None else f"{row.other:10.3f}{row.ratio:8.1f}  {row.library}"
-        print(f"{row.name:72}{row.ours:8.3f}{other}")
-    print(f"(pandas' rolling maximum drawdown is timed on {SLOW_PATHS} paths and scaled)")
+    """Measure and print a table; with --json, the header, the rows and the words of docs/benchmarks.md."""
+    table = [cells(row) for row in rows()]
+    if "--json" in sys.argv[1:]:
+        print(json.dumps({"words": WORDS, "header": HEADER, "rows": table}))
+        return
+    print(WORDS)
+    for name, ours, other, ratio, library in [HEADER, *table]:
+        print(f"{name:74}{ours:>12}{other:>14}{ratio:>10}  {library}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ class Decisions:
     rows : (D,) rows of the panel at whose close the run decided.
     tradable : (D, N) True where a symbol has a bar then.
     entered : (D, N) True at a symbol's first decision with a bar.
-    growth : (D, N) last known close over the one at the decision before; 1 at the first, and where unknown.
+    growth : (D, N) last known close, splits undone, over the one at the decision before; 1 at the first, and where
+        unknown.
     drift : (D, N) logarithm of the growth over the symbols' mean: new weights must not lose to a market that rises.
     exposure : (D,) sum of the run's target weights, symbols it kept included.
     cap : largest weight of one symbol.
@@ -82,7 +83,9 @@ def _growth(panel: MarketPanel, first: int, n_rows: int, decided: IntArray) -> F
     part = slice(first, first + n_rows)
     has_bar = panel.has_bar[part]
     last_bar = np.maximum.accumulate(np.where(has_bar, np.arange(n_rows)[:, None], 0), axis=0)[decided]
-    mark = np.take_along_axis(panel.close[part], last_bar, axis=0)
+    # What one share of the first session has become: at raw prices, a split alone moves no weight.
+    value = panel.close[part] * (1.0 if panel.split is None else np.cumprod(panel.split[part], axis=0))
+    mark = np.take_along_axis(value, last_bar, axis=0)
     growth = np.ones_like(mark)
     growth[1:] = mark[1:] / mark[:-1]
     growth[np.isnan(growth)] = 1.0

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from panels import market, panel_of, random_panel, random_weights, run_strategy, run_targets, targets
+from panels import as_raw, market, panel_of, random_panel, random_weights, run_strategy, run_targets, targets
 
 from engine.costs import Costs
 from engine.errors import InputError
@@ -158,6 +158,18 @@ def test_new_weights_do_not_lose_to_a_market_that_rises() -> None:
         paths.append(RandomWeights(Decisions.of(result, panel, 0), 0.3, 0.1).draw(0, 0))
     # A tenth of the weights is new in each session, and the others are no larger for what the market has done.
     np.testing.assert_allclose(*paths, rtol=1e-9, atol=1e-12)
+
+
+def test_a_split_moves_no_weight_of_a_random_policy() -> None:
+    panel = random_panel(14, 60, 5, holes=0.1)
+    raw = as_raw(panel, 15, often=0.2, dividends=False)
+    weights = random_weights(16, 60, 5, True, 0.1, 0.2)
+    growth = [
+        Decisions.of(run_targets("weights", weights, bars, Terms(fractional=True)), bars, 0).growth
+        for bars in (panel, raw)
+    ]
+    # Products of up to 60 ratios.
+    np.testing.assert_allclose(growth[1], growth[0], rtol=1e-12)
 
 
 def test_a_run_that_holds_one_symbol_meets_policies_that_hold_one() -> None:
