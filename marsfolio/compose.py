@@ -35,7 +35,7 @@ from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
 from engine.walkforward import Fold
-from marsfolio.runs import CLOSES_ONLY_REMARK
+from marsfolio.runs import CLOSES_ONLY_REMARK, Run
 from strategies.loader import OwnPolicy, OwnStrategy, blaming
 from strategies.portfolio import PortfolioStrategy
 from strategies.registry import WEIGHTS, baseline
@@ -464,3 +464,44 @@ def log_look(model: Model, metrics: Mapping[str, Any], data_hash: str, clock: Cl
 def _split_benchmark(text: str) -> tuple[Path, str | None]:
     name, _, symbol = text.rpartition(":")
     return (Path(name), symbol) if name and not Path(text).exists() else (Path(text), None)
+
+
+def market_of_run(run: Run, data: Path | None = None) -> Market:
+    """Return the bars of a run, as its options name them.
+
+    Parameters
+    ----------
+    data : a file to read instead.
+
+    Raises
+    ------
+    DataError
+        When the file is missing or breaks a rule, or lacks a symbol.
+    """
+    options = run.options
+    path = Path(options["data"]) if data is None and "data" in options else data
+    try:
+        if "model" in options:
+            return market_of_model(Path(options["model"]), path)[1]
+        return load_market(path, parse_symbols(options.get("symbols")))
+    except DataError as error:
+        raise DataError(f"the bars of {run.path}: {error}; --data names another file") from error
+
+
+def benchmark_of_run(run: Run, panel: MarketPanel, cash: float) -> tuple[FloatArray | None, list[str]]:
+    """Return what the benchmark column of a run's equity.csv must say, and remarks; None when nothing can tell.
+
+    Parameters
+    ----------
+    panel : the bars of the run.
+    cash : its initial cash, account currency.
+    """
+    text = run.options.get("benchmark")
+    rows = np.flatnonzero(np.isin(panel.sessions.astype(str), run.equity["session"].to_numpy(dtype=str)))
+    unchecked = "the benchmark in equity.csv is not checked"
+    if text is None or not len(rows):
+        return None, [f"{unchecked}: config.toml does not name its file"] if "benchmark" in run.equity else []
+    try:
+        return load_benchmark(str(text), panel, Window(int(rows[0]), int(rows[-1])), cash)[0], []
+    except DataError as error:
+        return None, [f"{unchecked}: {error}"]

@@ -81,7 +81,7 @@ def backtest(
         Engine, typer.Option(help="backtrader's Cerebro, or the kernel alone: same fills.")
     ] = Engine.CEREBRO,
     benchmark: Annotated[str | None, typer.Option(help="Bars of a benchmark: FILE, or FILE:SYMBOL.")] = None,
-    null_paths: NullPaths = 200,
+    null_paths: NullPaths = 100,
     trials: Trials = None,
 ) -> None:
     """Run a model or a strategy over past bars with costs, and write a run folder."""

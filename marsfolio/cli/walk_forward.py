@@ -83,7 +83,7 @@ def walk_forward(
     cash_buffer: CashBuffer = None,
     engine: Annotated[Engine, typer.Option(help="backtrader's Cerebro, or the kernel alone.")] = Engine.CEREBRO,
     benchmark: Annotated[str | None, typer.Option(help="Bars of a benchmark: FILE, or FILE:SYMBOL.")] = None,
-    null_paths: NullPaths = 200,
+    null_paths: NullPaths = 100,
     trials: Trials = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all when absent.")] = None,
 ) -> None:
