@@ -14,8 +14,8 @@ from marsfolio.config import ConfigOption
 if TYPE_CHECKING:
     import pandas as pd
 
-    from marsfolio.checks import Check
     from marsfolio.runs import Run
+    from marsfolio.verification.checks import Check
 
 SHOWN_ROWS = 20
 _LEFT_OUT = ("fill_id", "order_id", "time_utc")  # of the terminal's table: they repeat the other columns
@@ -140,9 +140,9 @@ def _show_costs(run: Run) -> None:
 
 def _verify(run: Run, data: Path | None) -> None:
     from engine.errors import RunFolderError
-    from marsfolio.books import books_of
     from marsfolio.compose import benchmark_of_run, market_of_run
-    from marsfolio.verify import verify
+    from marsfolio.verification.books import books_of
+    from marsfolio.verification.verify import verify
 
     panel = market_of_run(run, data).panel
     books = books_of(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from marsfolio.lots import Lots
+from marsfolio.verification.lots import Lots
 
 SESSIONS = np.array(["mon", "tue", "wed"], dtype=object)
 

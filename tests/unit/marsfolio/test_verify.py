@@ -20,10 +20,10 @@ from engine.panel import FIELDS, MarketPanel
 from engine.rebalancer import Terms
 from engine.result import Result
 from engine.tradelog import CASH_FLOW_COLUMNS, COLUMNS, ROUND_TRIP_COLUMNS, TradeLog, round_trips
-from marsfolio.books import Books
-from marsfolio.checks import Check
 from marsfolio.runs import EQUITY_COLUMNS
-from marsfolio.verify import verify
+from marsfolio.verification.books import Books
+from marsfolio.verification.checks import Check
+from marsfolio.verification.verify import verify
 
 RICH = Costs(
     commission_bps=5,

@@ -1,6 +1,6 @@
 """A run computed anew from its fills, its cash flows and the bars alone, by plain arithmetic.
 
-It shares no code with the engine, on purpose: `marsfolio.verify` compares what stands here with what a run says.
+It shares no code with the engine, on purpose: `verify` compares what stands here with what a run says.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import pandas as pd
 
 from engine.arrays import FloatArray, IntArray
 from engine.panel import MarketPanel
-from marsfolio.books import INTEREST, Books, numbers, places, session_names
-from marsfolio.checks import HAIR, HALF_A_CENT
-from marsfolio.lots import Lots, Names
+from marsfolio.verification.books import INTEREST, Books, numbers, places, session_names
+from marsfolio.verification.checks import HAIR, HALF_A_CENT
+from marsfolio.verification.lots import Lots, Names
 
 BASKET = "rebalance"
 """What the reason of a basket's fills begins with."""

@@ -1,4 +1,4 @@
-"""What a run says of itself, as `marsfolio.verify` reads it."""
+"""What a run says of itself, as `marsfolio.verification.verify` reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measures of metrics.json by plain arithmetic: a second opinion on `engine.metrics`, for `marsfolio.verify`."""
+"""The measures of metrics.json by plain arithmetic: a second opinion on `engine.metrics`, for `verify`."""
 
 from __future__ import annotations
 

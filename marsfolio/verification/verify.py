@@ -1,6 +1,6 @@
 """Proof that the files of a run agree: each is computed anew from fills, cash flows and bars, and compared.
 
-Money must agree to the cent. The computation (`marsfolio.replay`) shares nothing with the engine's compiled code.
+Money must agree to the cent. The computation (`replay`) shares nothing with the engine's compiled code.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pandas as pd
 from engine.arrays import BoolArray, FloatArray
 from engine.panel import MarketPanel
 from engine.tradelog import REASONS
-from marsfolio.books import INTEREST, Books, numbers, places, session_names
-from marsfolio.checks import (
+from marsfolio.verification.books import INTEREST, Books, numbers, places, session_names
+from marsfolio.verification.checks import (
     COUNT,
     FRACTION,
     MONEY,
@@ -29,8 +29,8 @@ from marsfolio.checks import (
     check_rules,
     compare,
 )
-from marsfolio.measures import measures
-from marsfolio.replay import Replay, replay
+from marsfolio.verification.measures import measures
+from marsfolio.verification.replay import Replay, replay
 
 _FLOWS = {"quantity_change": SHARES, "amount": MONEY}  # shares first: they explain money
 _EQUITY = {
