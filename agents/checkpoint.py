@@ -158,6 +158,23 @@ def append_look(path: Path, entry: Mapping[str, Any]) -> None:
         ) from error
 
 
+def read_looks(path: Path) -> list[dict[str, Any]]:
+    """Return a model's log of evaluations, oldest first.
+
+    Raises
+    ------
+    CheckpointError
+        When the log is damaged.
+    """
+    log = path / LOOKS
+    if not log.exists():
+        return []
+    try:
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{log} cannot be read: {error}; it lists every look at a test window") from error
+
+
 def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
     if not path.is_dir():
         raise CheckpointError(f"{path} is not a model folder: give the folder that `marsfolio train --out` wrote")

@@ -8,11 +8,14 @@ from enum import StrEnum
 
 import numpy as np
 
-from engine.arrays import BoolArray, FloatArray, SessionArray
+from data_feeds.actions import SplitTrace, split_traces
+from engine.arrays import BoolArray, FloatArray, IntArray, SessionArray
 from engine.panel import MarketPanel
 
 JUMP_RETURN = 0.25
 CONSTANT_SESSIONS = 10
+LARGE_DIVIDEND = 0.25
+_USUAL_SPLITS = np.array([1.5, *range(2, 11), 15, 20, 25, 30, 40, 50, 100])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,10 @@ class SymbolSummary:
 
 @dataclass(frozen=True, slots=True)
 class PanelSummary:
-    """What a panel holds; ``missing`` counts all (session, symbol) pairs without a bar."""
+    """What a panel holds; ``missing`` counts all (session, symbol) pairs without a bar.
+
+    ``raw`` is True when splits and dividends stand beside the prices.
+    """
 
     source: str
     sessions: int
@@ -47,6 +53,9 @@ class PanelSummary:
     closes_only: bool
     content_hash: str
     symbols: tuple[SymbolSummary, ...]
+    raw: bool
+    splits: int
+    dividends: int
 
 
 class Kind(StrEnum):
@@ -57,6 +66,8 @@ class Kind(StrEnum):
     JUMP = "jump"
     ZERO_VOLUME = "zero_volume"
     CONSTANT_PRICE = "constant_price"
+    SPLIT = "split"
+    DIVIDEND = "dividend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,8 @@ class Finding:
     symbol : whose bars.
     first, last : the sessions it spans.
     count : sessions (gap, stale) or bars (the other kinds) that it concerns.
-    value : the simple return of a jump, the price of a constant price, NaN otherwise.
+    value : the simple return of a jump, the price of a constant price, the return from the close before to the open
+        of a holding that is split, a dividend as a fraction of the close; NaN otherwise.
     message : the same for people.
     """
 
@@ -95,6 +107,9 @@ def summarise(panel: MarketPanel) -> PanelSummary:
         closes_only=panel.closes_only,
         content_hash=panel.content_hash,
         symbols=tuple(_life(panel, column) for column in range(panel.n_symbols)),
+        raw=panel.has_actions,
+        splits=0 if panel.split is None else int((panel.split != 1.0).sum()),
+        dividends=0 if panel.dividend is None else int((panel.dividend != 0.0).sum()),
     )
 
 
@@ -102,10 +117,16 @@ def find_problems(panel: MarketPanel) -> list[Finding]:
     """Return what is legal but suspicious, symbol by symbol in the panel's order.
 
     Gaps inside a symbol's life; symbols that stop before the last session; close-to-close returns beyond 25 %
-    either way, between neighbouring bars of the symbol; volumes of 0 (one finding a symbol); and the same
-    close over 10 or more bars in a row.
+    either way, between neighbouring bars of the symbol, declared splits and dividends included; volumes of 0 (one
+    finding a symbol); the same close over 10 or more bars in a row; declared splits that the prices do not follow;
+    and dividends above 25 % of the close.
     """
-    return [finding for column in range(panel.n_symbols) for finding in _problems(panel, column)]
+    splits: dict[int, list[SplitTrace]] = {}
+    for trace in split_traces(panel):
+        splits.setdefault(trace.column, []).append(trace)
+    return [
+        finding for column in range(panel.n_symbols) for finding in _problems(panel, column, splits.get(column, []))
+    ]
 
 
 def _life(panel: MarketPanel, column: int) -> SymbolSummary:
@@ -117,7 +138,7 @@ def _life(panel: MarketPanel, column: int) -> SymbolSummary:
     return SymbolSummary(panel.symbols[column], panel.sessions[first], panel.sessions[last], rows.size, missing)
 
 
-def _problems(panel: MarketPanel, column: int) -> Iterator[Finding]:
+def _problems(panel: MarketPanel, column: int, splits: list[SplitTrace]) -> Iterator[Finding]:
     symbol, has_bar = panel.symbols[column], panel.has_bar[:, column]
     rows = np.flatnonzero(has_bar)
     if not rows.size:
@@ -127,9 +148,12 @@ def _problems(panel: MarketPanel, column: int) -> Iterator[Finding]:
     if last < len(panel) - 1:
         yield _stale(symbol, panel.sessions[last + 1 :], panel.sessions[last])
     sessions, close = panel.sessions[rows], panel.close[rows, column]
-    yield from _jumps(symbol, sessions, close)
+    yield from _jumps(panel, column, rows)
     yield from _zero_volume(symbol, sessions, panel.volume[rows, column])
     yield from _constant(symbol, sessions, close)
+    yield from (_unlike_split(symbol, panel.sessions[trace.row], trace) for trace in splits if trace.far)
+    if panel.dividend is not None:
+        yield from _large_dividends(symbol, sessions, close, panel.dividend[rows, column])
 
 
 def _gaps(symbol: str, sessions: SessionArray, missing: BoolArray) -> Iterator[Finding]:
@@ -145,12 +169,46 @@ def _stale(symbol: str, absent: SessionArray, last_bar: np.datetime64) -> Findin
     return Finding(Kind.STALE, symbol, absent[0], absent[-1], count, np.nan, text)
 
 
-def _jumps(symbol: str, sessions: SessionArray, close: FloatArray) -> Iterator[Finding]:
-    returns = close[1:] / close[:-1] - 1
+def _jumps(panel: MarketPanel, column: int, rows: IntArray) -> Iterator[Finding]:
+    symbol, sessions = panel.symbols[column], panel.sessions[rows]
+    open_, close = panel.open[rows, column], panel.close[rows, column]
+    growth = 1.0 if panel.growth is None else panel.growth[rows[1:], column]
+    returns = close[1:] * growth / close[:-1] - 1
     for row in np.flatnonzero(np.abs(returns) > JUMP_RETURN):
         session, value = sessions[row + 1], float(returns[row])
-        text = f"{symbol} returned {value:+.1%} on {session}: news, or a split that is not adjusted"
+        split = _split_like(open_[row + 1] / close[row])
+        missing = "declared" if panel.has_actions else "adjusted"
+        cause = f"like a split of {split} that is not {missing}" if split else f"news, or a split that is not {missing}"
+        text = f"{symbol} returned {value:+.1%} on {session}: {cause}"
         yield Finding(Kind.JUMP, symbol, session, session, 1, value, text)
+
+
+def _split_like(move: float) -> str:
+    """Return the split that a move of the price from close to open looks like; empty when it is like none."""
+    ratio = max(move, 1 / move)
+    nearest = float(_USUAL_SPLITS[np.argmin(np.abs(np.log(_USUAL_SPLITS / ratio)))])
+    if abs(nearest / ratio - 1) > 0.03:
+        return ""
+    new, old = ("3", "2") if nearest == 1.5 else (f"{nearest:g}", "1")
+    return f"{new} for {old}" if move < 1 else f"{old} for {new}"
+
+
+def _unlike_split(symbol: str, session: np.datetime64, trace: SplitTrace) -> Finding:
+    text = (
+        f"{symbol} has a split of {trace.ratio:g} for 1 on {session}, but opens at {trace.open} after a close of "
+        f"{trace.close_before}, {trace.gap:+.1%} for who held: a wrong split or day, or prices that are adjusted"
+    )
+    return Finding(Kind.SPLIT, symbol, session, session, 1, trace.gap, text)
+
+
+def _large_dividends(symbol: str, sessions: SessionArray, close: FloatArray, dividend: FloatArray) -> Iterator[Finding]:
+    for row in np.flatnonzero(dividend > LARGE_DIVIDEND * close):
+        session, value = sessions[row], float(dividend[row] / close[row])
+        text = (
+            f"{symbol} pays {float(dividend[row])} a share on {session}, {value:.0%} of its close: a special dividend, "
+            "another unit, or one for the shares before a split"
+        )
+        yield Finding(Kind.DIVIDEND, symbol, session, session, 1, value, text)
 
 
 def _zero_volume(symbol: str, sessions: SessionArray, volume: FloatArray) -> Iterator[Finding]:

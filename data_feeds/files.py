@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_feeds.actions import SPELLINGS, currency_of, notes_on_actions, read_actions
 from data_feeds.table import Table, read_table
 from data_feeds.table_file import nearest_names
 from engine.arrays import FloatArray, IntArray, SessionArray
@@ -27,6 +28,10 @@ def read_panel(path: Path, symbols: Sequence[str] | None = None) -> tuple[Market
     unknown (NaN). When every bar has open = high = low = close and no volume is known, the panel is marked as
     having closes only.
 
+    With a column split (new shares for an old one; empty, 0 or 1 for none) or dividend (cash a new share, on the
+    ex-date) prices are raw, and the panel has both; without, they are taken as adjusted. A column currency must
+    name one for all.
+
     Parameters
     ----------
     path : the file.
@@ -41,7 +46,7 @@ def read_panel(path: Path, symbols: Sequence[str] | None = None) -> tuple[Market
     DataError
         When the file, a row or the list of symbols breaks a rule; names the file, the row and the value.
     """
-    table = read_table(path, ("date", "symbol", *FIELDS))
+    table = read_table(path, ("date", "symbol", *FIELDS), SPELLINGS)
     names, i = table.symbols()
     days, t = table.days()
     if symbols is not None:
@@ -50,12 +55,15 @@ def read_panel(path: Path, symbols: Sequence[str] | None = None) -> tuple[Market
         t, days = _renumbered(t, days)
         i, kept = _renumbered(i, np.arange(len(names)))
         names = tuple(names[k] for k in kept)
+    currency = currency_of(table)
     bars = _checked_bars(table)
     table.refuse_duplicates(t, i)
     closes_only = _has_closes_only(bars)
+    bars |= read_actions(table)
     grids = {name: _grid(values, t, i, (len(days), len(names))) for name, values in bars.items()}
     panel = MarketPanel(days, names, **grids, closes_only=closes_only, source=str(path))
-    return panel, _notes(table, closes_only)
+    notes = _notes(table, closes_only, currency)
+    return panel, (*notes, *notes_on_actions(panel, table))
 
 
 def read_weights(path: Path, panel: MarketPanel) -> FloatArray:
@@ -84,8 +92,8 @@ def read_weights(path: Path, panel: MarketPanel) -> FloatArray:
     days, t = table.days()
     t, i = _panel_rows(table, days, t, panel), _panel_columns(table, names, i, panel)
     weights = table.numbers("weight")
-    _refuse_values(table, "weight", weights, ~np.isfinite(weights), "must be a finite number")
-    _refuse_values(table, "weight", weights, weights < 0, "must not be negative")
+    table.refuse_values("weight", weights, ~np.isfinite(weights), "must be a finite number")
+    table.refuse_values("weight", weights, weights < 0, "must not be negative")
     table.refuse_duplicates(t, i)
     _check_sums(table, weights, t, panel)
     result = np.full((len(panel), panel.n_symbols), np.nan)
@@ -122,31 +130,15 @@ def _renumbered(codes: IntArray, labels: SessionArray | IntArray) -> tuple[IntAr
 def _checked_bars(table: Table) -> dict[str, FloatArray]:
     bars = {name: table.numbers(name, empty_is_unknown=name == "volume") for name in FIELDS}
     for name in PRICES:
-        _refuse_values(table, name, bars[name], ~np.isfinite(bars[name]), "must be a finite number")
-        _refuse_values(table, name, bars[name], bars[name] <= 0, "must be positive")
+        table.refuse_values(name, bars[name], ~np.isfinite(bars[name]), "must be a finite number")
+        table.refuse_values(name, bars[name], bars[name] <= 0, "must be positive")
     top, bottom = np.maximum(bars["open"], bars["close"]), np.minimum(bars["open"], bars["close"])
     beside = {"open": bars["open"], "close": bars["close"]}
-    _refuse_values(table, "high", bars["high"], bars["high"] < top, "must not be below open or close", beside)
-    _refuse_values(table, "low", bars["low"], bars["low"] > bottom, "must not be above open or close", beside)
-    _refuse_values(table, "volume", bars["volume"], np.isinf(bars["volume"]), "must be finite")
-    _refuse_values(table, "volume", bars["volume"], bars["volume"] < 0, "must not be negative")
+    table.refuse_values("high", bars["high"], bars["high"] < top, "must not be below open or close", beside)
+    table.refuse_values("low", bars["low"], bars["low"] > bottom, "must not be above open or close", beside)
+    table.refuse_values("volume", bars["volume"], np.isinf(bars["volume"]), "must be finite")
+    table.refuse_values("volume", bars["volume"], bars["volume"] < 0, "must not be negative")
     return bars
-
-
-def _refuse_values(
-    table: Table,
-    name: str,
-    values: FloatArray,
-    broken: np.ndarray,
-    rule: str,
-    beside: dict[str, FloatArray] | None = None,
-) -> None:
-    def say(row: int) -> str:
-        others = " and ".join(f"{other} {float(column[row])}" for other, column in (beside or {}).items())
-        told = f" (with {others})" if others else ""
-        return f"{table.bar_name(row)}: {name} {rule}, was {float(values[row])}{told}"
-
-    table.refuse(broken, say)
 
 
 def _grid(values: FloatArray, t: IntArray, i: IntArray, shape: tuple[int, int]) -> FloatArray:
@@ -161,10 +153,12 @@ def _has_closes_only(bars: dict[str, FloatArray]) -> bool:
     return all(np.array_equal(bars[name], bars["close"]) for name in ("open", "high", "low"))
 
 
-def _notes(table: Table, closes_only: bool) -> tuple[str, ...]:
+def _notes(table: Table, closes_only: bool, currency: str | None) -> tuple[str, ...]:
     notes = [_ignored(table)] if table.extra else []
     if closes_only:
         notes.append("every bar has open = high = low = close and no volume: taken as closes only")
+    if currency is not None:
+        notes.append(f"prices are in {currency}")
     return tuple(notes)
 
 

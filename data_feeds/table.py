@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_feeds.table_file import MEND, csv_line, is_parquet, is_text, read_columns
+from data_feeds.table_file import MEND, Optional, csv_line, is_parquet, is_text, read_columns
 from engine.arrays import BoolArray, FloatArray, IntArray, SessionArray
 from engine.errors import DataError
 
@@ -65,6 +65,29 @@ class Table:
         count = f" (the first of {where.size:,} such rows)" if where.size > 1 else ""
         raise DataError(f"{self.path}: {self.row_name(first)}: {say(first)}{count}; {remedy}")
 
+    def refuse_values(
+        self,
+        name: str,
+        values: FloatArray,
+        broken: BoolArray,
+        rule: str,
+        beside: dict[str, FloatArray] | None = None,
+    ) -> None:
+        """Raise for the first of a column's ``values`` (R,) that is ``broken`` (R,), telling those ``beside`` it.
+
+        Raises
+        ------
+        DataError
+            When any value is broken; says how many are.
+        """
+
+        def say(row: int) -> str:
+            others = " and ".join(f"{other} {float(column[row])}" for other, column in (beside or {}).items())
+            told = f" (with {others})" if others else ""
+            return f"{self.bar_name(row)}: {name} {rule}, was {float(values[row])}{told}"
+
+        self.refuse(broken, say)
+
     def row_name(self, row: int) -> str:
         """Return the place of a row as a reader finds it: a line of a CSV file, a row of a parquet file."""
         record = int(self.records[row])
@@ -75,7 +98,11 @@ class Table:
     def bar_name(self, row: int) -> str:
         """Return symbol and date of a row, as they stand in the file."""
         day = str(self.columns["date"][row].as_py())
-        return f"{self.columns['symbol'][row].as_py()} on {day.removesuffix(' 00:00:00')}"
+        return f"{self.symbol(row)} on {day.removesuffix(' 00:00:00')}"
+
+    def symbol(self, row: int) -> str:
+        """Return the symbol of a row."""
+        return str(self.columns["symbol"][row].as_py())
 
     def days(self) -> tuple[SessionArray, IntArray]:
         """Return the distinct dates, increasing (T,), and each row's number among them (R,).
@@ -103,10 +130,7 @@ class Table:
         DataError
             When a symbol is empty, is not text, has blanks around it, or cannot be printed.
         """
-        column = self.columns["symbol"]
-        if not is_text(column.type):
-            self._refuse_type("symbol", "text")
-        codes, names = _encoded(column)
+        codes, names = self.texts("symbol")
         self.refuse(codes < 0, lambda _: "symbol must be a name, was missing")
         rules: tuple[tuple[str, Callable[[str], bool]], ...] = (
             ("symbol must not be empty or blank", lambda name: not name.strip()),
@@ -121,6 +145,19 @@ class Table:
         rank[order] = np.arange(len(names))
         return tuple(names[k] for k in order), rank[codes]
 
+    def texts(self, name: str) -> tuple[IntArray, list[str]]:
+        """Return each row's number among the distinct texts of a column (R,), -1 where missing, and the texts.
+
+        Raises
+        ------
+        DataError
+            When the column does not hold text.
+        """
+        column = self.columns[name]
+        if not (is_text(column.type) or pa.types.is_null(column.type)):
+            self._refuse_type(name, "text")
+        return _encoded(column.cast(pa.string()))
+
     def numbers(self, name: str, empty_is_unknown: bool = False) -> FloatArray:
         """Return a column as numbers (R,), NaN where the file has none; text is read to the nearest double.
 
@@ -132,7 +169,8 @@ class Table:
         column = self.columns[name]
         kind = column.type
         if is_parquet(self.path):
-            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+            is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+            if not (is_number or (empty_is_unknown and pa.types.is_null(kind))):
                 self._refuse_type(name, "numbers")
             values = column.cast(pa.float64(), safe=False)
         else:
@@ -219,15 +257,15 @@ class Table:
 _YEARS = f"must be in the years {FIRST_YEAR} to {LAST_YEAR}"
 
 
-def read_table(path: Path, wanted: Sequence[str]) -> Table:
-    """Read the ``wanted`` columns of a .csv, .csv.gz or .parquet file.
+def read_table(path: Path, wanted: Sequence[str], optional: Optional | None = None) -> Table:
+    """Read the ``wanted`` columns of a .csv, .csv.gz or .parquet file, and those of ``optional`` that it has.
 
     Raises
     ------
     DataError
-        When the file is missing, empty, damaged, of another kind, without rows, or lacks a column.
+        As `read_columns` does.
     """
-    columns, extra = read_columns(path, wanted)
+    columns, extra = read_columns(path, wanted, optional)
     return Table(path, columns, np.arange(len(columns[wanted[0]]), dtype="int64"), extra)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -20,28 +20,40 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet")
 MEND = "mend or remove the row"
 
 
-def read_columns(path: Path, wanted: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Read the ``wanted`` columns of a .csv, .csv.gz or .parquet file, and name the other columns.
+Optional = Mapping[str, Collection[str]]
+"""Columns a file may have: name to the spellings it goes by, as `folded` gives them."""
+
+
+def read_columns(
+    path: Path, wanted: Sequence[str], optional: Optional | None = None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Read the ``wanted`` and ``optional`` columns of a .csv, .csv.gz or .parquet file, and name the others.
 
     Each column is one Arrow array of R >= 1 values; the columns of a CSV file stay text.
 
     Raises
     ------
     DataError
-        When the file is missing, empty, damaged, of another kind, without rows, or lacks a column.
+        When the file is missing, empty, damaged, of another kind, without rows, lacks a wanted column, or has an
+        optional one in two spellings.
     """
     _check_file(path)
     read = _read_parquet if is_parquet(path) else _read_csv
     try:
-        table, names = read(path, wanted)
+        table, names, chosen = read(path, wanted, optional or {})
     except (OSError, EOFError, csv.Error, UnicodeDecodeError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: cannot be read as {_kind(path)}: {reason}: write or fetch the file anew") from error
     if not table.num_rows:
         _refuse_header_only(path)
-    columns = {name: _one_array(table.column(name)) for name in wanted}
-    extra = tuple(name for name in names if name not in wanted)
+    columns = {name: _one_array(table.column(title)) for name, title in chosen.items()}
+    extra = tuple(title for title in names if title not in chosen.values())
     return columns, extra
+
+
+def folded(title: str) -> str:
+    """Return a column's title without case, blanks, underscores and hyphens."""
+    return title.casefold().translate(str.maketrans("", "", " _-"))
 
 
 def nearest_names(name: str, known: Iterable[str]) -> list[str]:
@@ -74,20 +86,21 @@ def _check_file(path: Path) -> None:
         raise DataError(f"{path}: is empty (0 bytes): write or fetch it anew")
 
 
-def _read_parquet(path: Path, wanted: Sequence[str]) -> tuple[Any, list[str]]:
+def _read_parquet(path: Path, wanted: Sequence[str], optional: Optional) -> tuple[Any, list[str], dict[str, str]]:
     # ParquetFile, because read_table would take "date=..." in the folders of the path for a column.
     with pq.ParquetFile(path) as file:
         names = list(file.schema_arrow.names)
-        _check_columns(path, names, wanted)
-        return file.read(columns=list(wanted)), names
+        chosen = _choose(path, names, wanted, optional)
+        return file.read(columns=list(chosen.values())), names, chosen
 
 
-def _read_csv(path: Path, wanted: Sequence[str]) -> tuple[Any, list[str]]:
+def _read_csv(path: Path, wanted: Sequence[str], optional: Optional) -> tuple[Any, list[str], dict[str, str]]:
     top = [record for _, record in islice(_csv_records(path), 2)]
     if not top:
         raise DataError(f"{path}: holds nothing but blank lines: write or fetch it anew")
     names = top[0]
-    _check_columns(path, names, wanted)
+    chosen = _choose(path, names, wanted, optional)
+    titles = list(chosen.values())
     if len(top) == 1:
         _refuse_header_only(path)
     ragged: list[Any] = []
@@ -102,12 +115,12 @@ def _read_csv(path: Path, wanted: Sequence[str]) -> tuple[Any, list[str]]:
             read_options=pa_csv.ReadOptions(use_threads=False),
             parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_ragged),
             convert_options=pa_csv.ConvertOptions(
-                include_columns=list(wanted), column_types=dict.fromkeys(wanted, pa.string())
+                include_columns=titles, column_types=dict.fromkeys(titles, pa.string())
             ),
         )
     if ragged:
         _refuse_ragged(path, len(names), len(ragged))
-    return table, names
+    return table, names, chosen
 
 
 def _refuse_header_only(path: Path) -> NoReturn:
@@ -122,6 +135,19 @@ def _refuse_ragged(path: Path, expected: int, count: int) -> NoReturn:
                 f"{path}: line {line}: must have {expected} values like the header, has {len(record)}{more}; {MEND}"
             )
     raise DataError(f"{path}: {count} rows do not have {expected} values like the header; mend or remove them")
+
+
+def _choose(path: Path, names: Sequence[str], wanted: Sequence[str], optional: Optional) -> dict[str, str]:
+    """Return the columns to read: our name to the file's title."""
+    _check_columns(path, names, wanted)
+    chosen = {name: name for name in wanted}
+    for name, spellings in optional.items():
+        titles = [title for title in names if title not in wanted and folded(title) in spellings]
+        if len(titles) > 1:
+            raise DataError(f"{path}: the columns {', '.join(titles)} all mean {name}: keep one of them")
+        if titles:
+            chosen[name] = titles[0]
+    return chosen
 
 
 def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:

@@ -117,7 +117,12 @@ class Costs:
     def __post_init__(self) -> None:
         object.__setattr__(self, "commission_tiers", tuple(self.commission_tiers))
         for field in dataclasses.fields(self):
-            _check_number(field.name, getattr(self, field.name))
+            value = getattr(self, field.name)
+            if value is not field.default and field.name not in ("commission_tiers", "tier_unit"):
+                _check_number(field.name, value)
+        for tier in self.commission_tiers:
+            for name in ("above", "bps", "per_share"):
+                _check_number(f"commission_tiers {name}", getattr(tier, name))
         if self.tier_unit not in _UNITS:
             raise ConfigError(f"tier_unit must be shares or notional, was {self.tier_unit!r}")
         if self.participation_cap is not None and not 0 < self.participation_cap <= 1:
@@ -127,9 +132,6 @@ class Costs:
         thresholds = [0.0, *(tier.above for tier in self.commission_tiers)]
         if any(later <= earlier for earlier, later in pairwise(thresholds)):
             raise ConfigError(f"commission_tiers must begin above 0 and rise, their thresholds were {thresholds[1:]}")
-        for tier in self.commission_tiers:
-            for name in ("above", "bps", "per_share"):
-                _check_number(f"commission_tiers {name}", getattr(tier, name))
 
     @property
     def rates(self) -> CostRates:
@@ -188,8 +190,6 @@ def _padded(values: list[float]) -> tuple[float, ...]:
 
 
 def _check_number(name: str, value: Any) -> None:
-    if value is None or isinstance(value, tuple) or name == "tier_unit":
-        return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{name} must be a number, was {value!r}")
     top, unit = (1 / BPS, " and below 10000 basis points") if name.endswith("bps") else (math.inf, " and finite")

@@ -67,7 +67,11 @@ class MarketPanel:
         if self.split is not None or self.dividend is not None:
             for name, nothing in zip(ACTIONS, (1.0, 0.0), strict=True):
                 values = getattr(self, name)
-                filled = np.full(self.close.shape, nothing) if values is None else np.nan_to_num(values, nan=nothing)
+                filled = (
+                    np.full(self.close.shape, nothing)
+                    if values is None
+                    else np.where(np.isnan(values), nothing, values)
+                )
                 object.__setattr__(self, name, _frozen(filled, "float64"))
         self._check()
 

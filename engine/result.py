@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from engine.arrays import BoolArray, FloatArray, SessionArray
-from engine.limits import NO_BAR, SHRUNK, outcome_label
+from engine.limits import NO_BAR, PARTIAL, SHRUNK, outcome_label
 from engine.metrics import drawdowns, metrics_table
 from engine.rebalancer import Terms
 from engine.tradelog import TradeLog, round_trips
@@ -117,6 +117,9 @@ class Result:
         dropped = int(((self.outcome & NO_BAR) > 0).sum())
         if dropped:
             found.append(f"{dropped} targets or orders were dropped because the symbol had no bar")
+        cut = int(((self.outcome & PARTIAL) > 0).sum())
+        if cut:
+            found.append(f"{cut} orders were larger than their session's volume allows: the rest was dropped")
         found.extend(self._drift())
         end = self.sessions[-1]
         found.extend(

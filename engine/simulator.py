@@ -224,7 +224,8 @@ def _record_flow(t: int, i: int, kind: int, amount: float, quantity_change: floa
 def _split_shares(t: int, i: int, ratio: float, book: Book, rules: Rules, log: Log) -> None:
     """Turn each old share, held or wanted by an order that waits, into ``ratio`` new ones.
 
-    Where shares are whole, the fraction of a holding is paid out at the close before, restated in new shares.
+    Where shares are whole, the fraction of a holding is paid out at the close before, restated in new shares; a
+    short position owes what a long one gets.
     """
     book.mark[i] /= ratio
     # A ratio such as 0.29 is a little off, and 100 * 0.29 would lose a share.

@@ -101,11 +101,10 @@ class TradeLog:
         session = days[fills["row"]]
         symbol = np.array(self.symbols, dtype=object)[fills["symbol"]]
         side = np.where(buy, "buy", "sell").astype(object)
-        basket_id = [f"{day}-{name}-{way}" for day, name, way in zip(session, symbol, side, strict=True)]
-        order_id, count = self._order_ids(basket_id)
+        order_id, fill_id = self._ids([f"{a}-{b}-{c}" for a, b, c in zip(session, symbol, side, strict=True)])
         quantity = np.abs(fills["quantity"])
         columns = {
-            "fill_id": [f"{name}-{number}" for name, number in zip(order_id, count, strict=True)],
+            "fill_id": fill_id,
             "order_id": order_id,
             "session": session,
             "time_utc": (days + "T00:00:00Z")[fills["row"]],
@@ -122,12 +121,13 @@ class TradeLog:
         }
         return pd.DataFrame(columns, columns=list(COLUMNS))
 
-    def _order_ids(self, of_baskets: list[str]) -> tuple[list[str], list[int]]:
-        """Return each fill's order, and how many fills that order has had with it."""
+    def _ids(self, of_basket: list[str]) -> tuple[list[str], list[str]]:
+        """Return each fill's order, and its own id: the order's with the number of the order's fill."""
         if not len(self.orders):
-            return of_baskets, [1] * len(of_baskets)
-        counts = pd.Series(self.orders).groupby(self.orders).cumcount() + 1
-        return [f"order-{number}" for number in self.orders], counts.tolist()
+            return of_basket, [f"{order}-1" for order in of_basket]
+        seen = pd.Series(self.orders).groupby(self.orders).cumcount() + 1
+        orders = [f"order-{number}" for number in self.orders.tolist()]
+        return orders, [f"{order}-{count}" for order, count in zip(orders, seen.tolist(), strict=True)]
 
     def flow_table(self) -> pd.DataFrame:
         """Return the table of cash_flows.csv: interest, dividends, splits, and cash for fractions of shares."""

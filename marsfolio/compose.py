@@ -403,7 +403,8 @@ def load_benchmark(
         raise DataError(
             f"--benchmark {text}: its first bar is of {bars.sessions[0]}, after the run's start {sessions[0]}"
         )
-    close = bars.close[rows, 0]
+    growth = np.ones(len(bars)) if bars.growth is None else bars.growth[:, 0]
+    close = (bars.close[:, 0] * np.cumprod(growth))[rows]  # dividends reinvested, where the file has them
     last = bars.sessions[-1]
     remarks = [f"the benchmark ends on {last} and is held at its last close"] if last < sessions[-1] else []
     return np.asarray(cash * (close / close[0])), remarks

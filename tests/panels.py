@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ from engine.account import Account
 from engine.arrays import FloatArray, SessionArray
 from engine.backtest import run_policy, run_weights
 from engine.cerebro import run_cerebro
-from engine.costs import Costs
+from engine.costs import Costs, Tier
 from engine.ledger import FillTiming
-from engine.panel import FIELDS, MarketPanel
+from engine.panel import ACTIONS, FIELDS, MarketPanel
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
@@ -69,6 +69,17 @@ def _pair(cell: str) -> tuple[float, float]:
     return float(open_), float(close or open_)
 
 
+def with_cells(panel: MarketPanel, **cells: dict[tuple[int, int], float]) -> MarketPanel:
+    """Return the panel with some cells of volume, split or dividend set, as in ``split={(row, column): 2}``."""
+    changed = {}
+    for name, values in cells.items():
+        given = getattr(panel, name)
+        changed[name] = np.full(panel.close.shape, np.nan) if given is None else given.copy()
+        for at, value in values.items():
+            changed[name][at] = value
+    return replace(panel, **changed)
+
+
 def targets(*rows: str, n: int | None = None) -> FloatArray:
     """Return weights of rows such as ``"0.5 keep"``; an empty row is no rebalance."""
     n = n or max(len(row.split()) for row in rows)
@@ -108,6 +119,7 @@ def run_targets(
 def assert_same_run(one: Result, other: Result) -> None:
     """Compare everything that a run records, bit for bit."""
     assert np.array_equal(one.trades.fills, other.trades.fills)
+    assert np.array_equal(one.trades.flows, other.trades.flows)
     assert np.array_equal(one.sessions, other.sessions)
     for name in ("equity", "cash", "traded", "target_weight", "executed_weight", "final_quantity", "final_mark"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
@@ -147,6 +159,30 @@ def random_weights(seed: int, n_rows: int, n: int, full: bool, keeps: float, idl
     return weights
 
 
+def with_volumes(panel: MarketPanel, seed: int) -> MarketPanel:
+    """Return the panel with volumes from a dozen shares to millions, and sessions in which nobody trades."""
+    rng = np.random.default_rng(seed)
+    volume = np.round(np.exp(rng.uniform(2.5, 15, panel.close.shape)))
+    volume[rng.random(volume.shape) < 0.05] = 0.0
+    return replace(panel, volume=np.where(panel.missing, np.nan, volume))
+
+
+SPLIT_RATIOS = (2.0, 3.0, 1.5, 7.0, 1.05, 0.29, 0.1, 1 / 3, 1.0)
+
+
+def as_raw(panel: MarketPanel, seed: int, often: float = 0.08, dividends: bool = True) -> MarketPanel:
+    """Return the panel as it would have been traded: splits that its prices follow, and dividends beside them."""
+    rng = np.random.default_rng(seed)
+    shape = panel.close.shape
+    split = np.where((rng.random(shape) < often) & panel.has_bar, rng.choice(SPLIT_RATIOS, shape), 1.0)
+    size = rng.choice([0.01, 0.03, 0.6], shape, p=[0.5, 0.4, 0.1]) * np.nan_to_num(panel.close)
+    later = np.vstack([np.cumprod(split[:0:-1], axis=0)[::-1], np.ones((1, shape[1]))])
+    bars = {name: getattr(panel, name) * later for name in FIELDS[:4]}
+    dividend = np.where((rng.random(shape) < often) & dividends, size * later, 0.0)
+    volume = np.round(panel.volume / later)
+    return MarketPanel(panel.sessions, panel.symbols, **bars, volume=volume, split=split, dividend=dividend)
+
+
 @dataclass(frozen=True)
 class Case:
     """A random market, the targets traded on it, and the terms."""
@@ -156,18 +192,59 @@ class Case:
     terms: Terms
 
 
+def _tiers(draw: Any, unit: str) -> tuple[Tier, ...]:
+    above = sorted(draw(st.sets(st.sampled_from([7.0, 100.0, 2_500.0, 40_000.0, 500_000.0]), max_size=3)))
+    rates = st.tuples(st.sampled_from([0.0, 1.0, 30.0]), st.sampled_from([0.0, 0.0005, 0.02]))
+    scale = 1.0 if unit == "shares" else 20.0
+    return tuple(Tier(scale * threshold, *draw(rates)) for threshold in above)
+
+
 @st.composite
-def cases(draw: Any, full: bool | None = None, fractional: bool | None = None) -> Case:
-    """Draw a case; ``full`` demands weights that sum to 1, None leaves it open."""
+def all_costs(draw: Any) -> Costs:
+    """Draw costs of every kind."""
+
+    def one(*values: float | None) -> Any:
+        return draw(st.sampled_from(values))
+
+    unit = draw(st.sampled_from(["shares", "notional"]))
+    return Costs(
+        commission_bps=one(0.0, 10.0, 55.5),
+        slippage_bps=one(0.0, 5.0, 80.0),
+        commission_per_share=one(0.0, 0.005, 0.3),
+        commission_minimum=one(0.0, 0.35, 80.0),
+        commission_maximum_bps=one(None, 100.0, 3_000.0),
+        commission_tiers=_tiers(draw, unit),
+        tier_unit=unit,
+        sell_fee_bps=one(0.0, 0.278, 50.0),
+        sell_fee_per_share=one(0.0, 0.000166, 0.1),
+        half_spread=one(0.0, 0.01, 3.0),
+        impact=one(0.0, 0.1, 1.0),
+        participation_cap=one(None, 0.02, 0.29, 1.0),
+        cash_rate=one(0.0, 0.05),
+        margin_rate=one(0.0, 0.08),
+    )
+
+
+@st.composite
+def cases(draw: Any, full: bool | None = None, fractional: bool | None = None, plain: bool | None = None) -> Case:
+    """Draw a case; ``full`` demands weights that sum to 1, None leaves it open.
+
+    ``plain`` demands adjusted prices and costs in basis points alone.
+    """
     n_rows, n, seed = draw(st.integers(2, 24)), draw(st.integers(1, 5)), draw(SEEDS)
     holes = draw(st.sampled_from([0.0, 0.1, 0.4]))
     panel = random_panel(seed, n_rows, n, holes, cents=draw(st.booleans()))
+    panel = replace(panel, sessions=weekdays(n_rows, draw(st.sampled_from(["2024-01-01", "2023-12-20", "2024-02-27"]))))
     keeps, idle = draw(st.sampled_from([0.0, 0.2])), draw(st.sampled_from([0.0, 0.3]))
     weights = random_weights(seed + 1, n_rows, n, draw(st.booleans()) if full is None else full, keeps, idle)
     bps = st.one_of(st.just(0.0), st.floats(0.01, 100))
+    rich = not plain and draw(st.sampled_from([True, True, False]))
+    if rich:
+        panel = with_volumes(panel, seed + 2)
+        panel = as_raw(panel, seed + 3) if draw(st.booleans()) else panel
     terms = Terms(
         cash=draw(st.sampled_from([1_000.0, 1_000_000.0, 123_456.78])),
-        costs=Costs(draw(bps), draw(bps)),
+        costs=draw(all_costs()) if rich else Costs(draw(bps), draw(bps)),
         timing=draw(st.sampled_from(FillTiming)),
         fractional=draw(st.booleans()) if fractional is None else fractional,
     )
@@ -179,18 +256,19 @@ def changed_after(panel: MarketPanel, row: int, how: str, seed: int) -> MarketPa
     if how == "cut":
         return panel.rows(0, row + 1)
     rng = np.random.default_rng(seed)
-    bars = {name: getattr(panel, name).copy() for name in FIELDS}
+    names = (*FIELDS, *(ACTIONS if panel.has_actions else ()))
+    bars = {name: getattr(panel, name).copy() for name in names}
     n_later = len(panel) - row - 1
     factor = np.exp(rng.normal(0, 0.5, (n_later, panel.n_symbols)))
     order = rng.permutation(n_later) + row + 1
     gone = rng.random((n_later, panel.n_symbols)) < 0.5
     for name, values in bars.items():
-        if how == "multiply" and name != "volume":
-            values[row + 1 :] *= factor
+        if how == "multiply":
+            values[row + 1 :] = 1 / values[row + 1 :] if name == "split" else values[row + 1 :] * factor
         elif how == "shuffle":
             values[row + 1 :] = values[order]
         elif how == "thin":
-            values[row + 1 :][gone] = np.nan
+            values[row + 1 :][gone] = {"split": 1.0, "dividend": 0.0}.get(name, np.nan)
     return MarketPanel(panel.sessions, panel.symbols, **bars)
 
 

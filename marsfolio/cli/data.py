@@ -18,8 +18,8 @@ app = typer.Typer(help="Look at bars before using them.", rich_markup_mode="rich
 DataOption = Annotated[
     Path | None,
     typer.Option(
-        help="Bars: long CSV or parquet with date, symbol, open, high, low, close, volume. "
-        "Without it, the bundled sample."
+        help="Bars: long CSV or parquet with date, symbol, open, high, low, close, volume; for raw prices also split "
+        "and dividend. Without it, the bundled sample."
     ),
 ]
 SymbolsOption = Annotated[str | None, typer.Option(help="Symbols to read, as in A,B; by default all.")]
@@ -41,7 +41,13 @@ def info(data: DataOption = None, symbols: SymbolsOption = None, config: ConfigO
     found = summarise(panel)
     typer.echo(f"{found.source}: {found.sessions:,} sessions, {found.first} to {found.last}")
     typer.echo(f"{len(found.symbols):,} symbols, {found.bars:,} bars, {found.missing:,} missing")
-    typer.echo(f"prices: {'closes only' if found.closes_only else 'open, high, low, close'}")
+    fields = "closes only" if found.closes_only else "open, high, low, close"
+    kind = (
+        f"raw (splits: {found.splits:,}, dividends: {found.dividends:,})"
+        if found.raw
+        else "taken as adjusted for splits and dividends"
+    )
+    typer.echo(f"prices: {fields}; {kind}")
     typer.echo(f"content hash: {found.content_hash}")
     rows = [
         [life.symbol, str(life.first or "–"), str(life.last or "–"), f"{life.bars:,}", f"{life.missing:,}"]

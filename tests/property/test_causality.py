@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from panels import CHANGES, ENGINES, SEEDS, changed_after, random_panel, random_weights, run_strategy, run_targets
+from panels import (
+    CHANGES,
+    ENGINES,
+    SEEDS,
+    all_costs,
+    as_raw,
+    changed_after,
+    random_panel,
+    random_weights,
+    run_strategy,
+    run_targets,
+    with_volumes,
+)
 
 from agents.encoding import Encoder
 from agents.ensemble import Ensemble
@@ -21,7 +33,7 @@ from engine.ledger import FillTiming
 from engine.limits import MODEL_LIMITS
 from engine.metrics import RiskTracker
 from engine.observation import Observation, feature_table
-from engine.panel import MarketPanel
+from engine.panel import FIELDS, MarketPanel
 from engine.policy import Decision, Policy, StatelessPolicy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
@@ -67,6 +79,10 @@ def random_targets(panel: MarketPanel) -> Policy:
     return WeightsPolicy(sessions, random_weights(7, len(sessions), panel.n_symbols, False, 0.1, 0.2))
 
 
+def raw_panel(seed: int, n_rows: int, holes: float = 0.1) -> MarketPanel:
+    return as_raw(with_volumes(random_panel(seed, n_rows, 3, holes), seed), seed)
+
+
 def ensemble(panel: MarketPanel) -> EnsemblePolicy:
     """An ensemble with random weights and an encoder fitted to the training window of the same panel."""
     table = feature_table(panel, SETTINGS.features, SETTINGS.lookback_bars, *TRAINING)
@@ -93,6 +109,8 @@ def assert_same_past(before: Result, after: Result, t: int) -> None:
     last_row = t - 1 if before.terms.timing is FillTiming.SAME_CLOSE else t
     past = [result.trades.fills[result.trades.fills["row"] <= last_row] for result in (before, after)]
     assert np.array_equal(*past)
+    flows = [result.trades.flows[result.trades.flows["row"] <= t] for result in (before, after)]
+    assert np.array_equal(*flows)
 
 
 def check_future(
@@ -130,6 +148,23 @@ def test_known_weights_in_the_compiled_loop_cannot_see_the_future(
     before = run_targets("weights", weights, panel, terms)
     after = run_targets("weights", weights[: len(other)], other, terms)
     assert_same_past(before, after, row)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(max_examples=25)
+@given(seed=SEEDS, row=st.integers(0, 18), how=HOW, timing=TIMINGS, costs=all_costs(), fractional=st.booleans())
+def test_volumes_splits_dividends_and_all_costs_let_nothing_of_the_future_through(
+    engine: str, seed: int, row: int, how: str, timing: FillTiming, costs: Costs, fractional: bool
+) -> None:
+    panel = raw_panel(seed, 20)
+    other = changed_after(panel, row, how, seed)
+    terms = Terms(timing=timing, costs=costs, fractional=fractional)
+    if engine == "weights":
+        weights = random_weights(seed, 20, 3, True, 0.1, 0.1)
+        runs = [run_targets(engine, weights[: len(bars)], bars, terms) for bars in (panel, other)]
+    else:
+        runs = [run_strategy(engine, Momentum(), bars, terms) for bars in (panel, other)]
+    assert_same_past(*runs, row)
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
@@ -185,9 +220,9 @@ def test_a_schedule_does_not_look_ahead_for_the_last_session_of_a_period(engine:
 
 
 @settings(max_examples=15)
-@given(seed=SEEDS, row=st.integers(80, 108), how=HOW)
-def test_features_and_the_fitted_encoder_do_not_depend_on_later_bars(seed: int, row: int, how: str) -> None:
-    panel = random_panel(seed, 110, 3, holes=0.05)
+@given(seed=SEEDS, row=st.integers(80, 108), how=HOW, raw=st.booleans())
+def test_features_and_the_fitted_encoder_do_not_depend_on_later_bars(seed: int, row: int, how: str, raw: bool) -> None:
+    panel = raw_panel(seed, 110, 0.05) if raw else random_panel(seed, 110, 3, holes=0.05)
     tables = [feature_table(p, MARS_FEATURES, 48, 40, row) for p in (panel, changed_after(panel, row, how, seed))]
     np.testing.assert_array_equal(tables[0].values, tables[1].values)
     one, other = (Encoder.fit(table) for table in tables)
@@ -196,11 +231,17 @@ def test_features_and_the_fitted_encoder_do_not_depend_on_later_bars(seed: int, 
 
 
 @settings(max_examples=15)
-@given(seed=SEEDS, row=st.integers(48, 69), lookback=st.integers(40, 48), holes=st.sampled_from([0.0, 0.05]))
+@given(
+    seed=SEEDS,
+    row=st.integers(48, 69),
+    lookback=st.integers(40, 48),
+    holes=st.sampled_from([0.0, 0.05]),
+    raw=st.booleans(),
+)
 def test_a_history_of_exactly_the_look_back_gives_the_features_of_a_longer_one(
-    seed: int, row: int, lookback: int, holes: float
+    seed: int, row: int, lookback: int, holes: float, raw: bool
 ) -> None:
-    panel = random_panel(seed, 70, 3, holes)
+    panel = raw_panel(seed, 70, holes) if raw else random_panel(seed, 70, 3, holes)
     long = feature_table(panel, MARS_FEATURES, lookback, row, row)
     short = feature_table(panel.rows(row + 1 - lookback, row + 1), MARS_FEATURES, lookback, lookback - 1, lookback - 1)
     np.testing.assert_array_equal(long.values, short.values)
@@ -230,17 +271,43 @@ def test_the_risk_of_a_portfolio_is_what_it_was_before_more_sessions_came(
     )
 
 
+class Watch(StatelessPolicy):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[Observation] = []
+
+    def decide(self, observation: Observation) -> Decision | None:
+        self.seen.append(observation)
+        return None
+
+
+def observed(panel: MarketPanel, row: int) -> Observation:
+    """Return the observation at the close of a row."""
+    policy = Watch()
+    run_strategy("policy", policy, panel, Terms(), row, row)
+    return policy.seen[0]
+
+
+@given(seed=SEEDS, row=st.integers(9, 28), lookback=st.integers(1, 10), how=HOW)
+def test_a_window_of_restated_prices_knows_neither_the_future_nor_what_stands_before_it(
+    seed: int, row: int, lookback: int, how: str
+) -> None:
+    panel = raw_panel(seed, 30)
+    panels = (panel, changed_after(panel, row, how, seed), panel.rows(row + 1 - lookback, row + 1))
+    whole, other, short = (observed(bars, min(row, len(bars) - 1)) for bars in panels)
+    for name in FIELDS:
+        shown = whole.window(name, lookback)
+        np.testing.assert_array_equal(shown[-1], getattr(panel, name)[row])
+        np.testing.assert_array_equal(other.window(name, lookback), shown)
+        np.testing.assert_array_equal(short.window(name, lookback), shown)
+
+
 def test_an_observation_shows_no_bar_after_its_session() -> None:
     panel = random_panel(3, 10, 2, holes=0.0)
-    seen: list[Observation] = []
-
-    class Watch(StatelessPolicy):
-        def decide(self, observation: Observation) -> Decision | None:
-            seen.append(observation)
-            return None
-
-    run_strategy("policy", Watch(), panel, Terms())
-    for row, observation in enumerate(seen):
+    policy = Watch()
+    run_strategy("policy", policy, panel, Terms())
+    for row, observation in enumerate(policy.seen):
         assert observation.session == panel.sessions[row]
         for name in ("open", "close", "volume"):
             np.testing.assert_array_equal(observation.window(name, 100), getattr(panel, name)[: row + 1])

@@ -150,3 +150,78 @@ def test_a_window_without_a_session_is_refused_with_the_range_of_the_data(start:
     days = [None if day is None else np.datetime64(day, "D") for day in (start, end)]
     with pytest.raises(InputError, match=r"bars\.csv, which has 2024-01-02 to 2024-01-05"):
         make_panel().window(*days)
+
+
+def raw_panel(**changes: object) -> MarketPanel:
+    """The same with a split of A in the last session, and a dividend of B."""
+    nan = np.nan
+    actions: dict[str, object] = {
+        "split": np.array([[1.0, 1.0], [nan, nan], [2.0, 1.0]]),
+        "dividend": np.array([[0.0, 0.0], [0.0, nan], [0.0, 5.5]]),
+    }
+    return make_panel(**(actions | changes))
+
+
+def test_a_panel_of_raw_prices_holds_splits_and_dividends_and_one_and_zero_elsewhere() -> None:
+    panel = raw_panel()
+    assert panel.has_actions
+    assert panel.split.tolist() == [[1, 1], [1, 1], [2, 1]]
+    assert panel.dividend.tolist() == [[0, 0], [0, 0], [0, 5.5]]
+    assert not make_panel().has_actions
+    for values in (panel.split, panel.dividend):
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 0
+
+
+def test_growth_is_what_an_old_share_became_at_the_close() -> None:
+    # A: two shares for one. B: 5.5 a share that closes at 22.
+    assert raw_panel().growth.tolist() == [[1, 1], [1, 1], [2, 1.25]]
+    assert make_panel().growth is None
+
+
+@pytest.mark.parametrize("given", ["split", "dividend"])
+def test_splits_alone_or_dividends_alone_make_the_other_nothing(given: str) -> None:
+    panel = make_panel(**{given: getattr(raw_panel(), given)})
+    assert (panel.split == 1).all() == (given == "dividend")
+    assert (panel.dividend == 0).all() == (given == "split")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("split", 0.0, "split must be positive and finite, was 0.0"),
+        ("split", -2.0, "split must be positive and finite, was -2.0"),
+        ("split", np.inf, "split must be positive and finite, was inf"),
+        ("dividend", -0.1, "dividend must be finite and not negative, was -0.1"),
+        ("dividend", np.inf, "dividend must be finite and not negative, was inf"),
+    ],
+)
+def test_a_broken_action_is_refused_with_its_place_rule_and_value(name: str, value: float, rule: str) -> None:
+    with pytest.raises(DataError) as caught:
+        raw_panel(**with_cell(raw_panel(), name, value))
+    assert str(caught.value) == f"bars.csv: B on 2024-01-02: {rule}"
+
+
+@pytest.mark.parametrize(("name", "value"), [("split", 2.0), ("dividend", 1.0)])
+def test_an_action_without_a_bar_is_refused(name: str, value: float) -> None:
+    with pytest.raises(DataError, match=f"B on 2024-01-03: {name} needs a bar in its session, was {value}"):
+        raw_panel(**with_cell(raw_panel(), name, value, (1, 1)))
+
+
+def test_an_action_array_of_another_shape_is_refused() -> None:
+    with pytest.raises(DataError, match=r"split has shape \(2, 2\), expected \(3, 2\)"):
+        raw_panel(split=np.ones((2, 2)))
+
+
+def test_parts_of_a_raw_panel_keep_its_actions() -> None:
+    part = raw_panel().select(["B", "A"]).rows(1, 3)
+    assert part.split.tolist() == [[1, 1], [1, 2]]
+    assert part.dividend.tolist() == [[0, 0], [5.5, 0]]
+
+
+def test_the_content_hash_depends_on_every_action() -> None:
+    panel = raw_panel()
+    others = [make_panel()]
+    others += [raw_panel(**with_cell(panel, name, 1.5)) for name in ("split", "dividend")]
+    assert len({panel.content_hash, *(other.content_hash for other in others)}) == 4
+    assert raw_panel().content_hash == panel.content_hash

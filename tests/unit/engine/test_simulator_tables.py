@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle import Oracle
+from oracle import Oracle, OracleBars
 from panels import ENGINES, market, panel_of, run_strategy, run_targets, targets
 
 from engine.account import Account
@@ -247,7 +247,7 @@ def test_bars_before_the_run_are_warm_up_without_decisions(engine: str) -> None:
 def test_the_oracle_of_the_property_tests_agrees_with_a_table(engine: str) -> None:
     panel = market("A B", "10 20", "20 20", "20 20")
     weights = targets("0.5 0.5", "", "")
-    oracle = Oracle(cash=1000).run(panel.open, panel.close, weights)
+    oracle = Oracle(cash=1000).run(OracleBars(panel.sessions.tolist(), panel.open, panel.close), weights)
     check(run_targets(engine, weights, panel, terms()), [(f.row, "AB"[f.symbol], *f[2:4], f[5]) for f in oracle.fills])
 
 

@@ -13,9 +13,10 @@ from panels import SEEDS, market, random_panel, run_targets, targets, weekdays
 
 from engine.costs import Costs
 from engine.errors import InputError, RunFolderError
-from engine.ledger import FILL, FillTiming
+from engine.ledger import FILL, FLOW, FillTiming, Flow
 from engine.rebalancer import Terms
 from engine.tradelog import (
+    CASH_FLOW_COLUMNS,
     COLUMNS,
     FORMATS,
     ROUND_TRIP_COLUMNS,
@@ -38,6 +39,11 @@ def log(*fills: tuple[int, int, float, float, float], n_sessions: int = 10, symb
         record["row"], record["symbol"], record["quantity"], record["price"] = row, i, quantity, price
         record["commission"], record["cash_after"], record["position_after"] = fee, cash, held[i]
     return TradeLog(records, weekdays(n_sessions), tuple(symbols.split()))
+
+
+def with_flows(trades: TradeLog, *flows: tuple[int, int, Flow, float, float]) -> TradeLog:
+    """Add flows of (row, symbol, kind, amount, change of shares)."""
+    return TradeLog(trades.fills, trades.sessions, trades.symbols, np.array(list(flows), FLOW))
 
 
 def odd_log() -> TradeLog:
@@ -81,7 +87,8 @@ def test_the_table_of_fills_in_numbers() -> None:
     assert table["symbol"].tolist() == ["A", "A", "B"]
 
 
-def test_the_columns_of_the_two_tables_are_those_of_the_format() -> None:
+def test_the_columns_of_the_three_tables_are_those_of_the_format() -> None:
+    assert " ".join(CASH_FLOW_COLUMNS) == "session kind symbol amount quantity_change"
     assert " ".join(COLUMNS) == (
         "fill_id order_id session time_utc symbol side quantity price notional commission slippage "
         "cash_after position_after reason"
@@ -248,3 +255,90 @@ def test_a_sale_of_all_fractions_leaves_no_dust_open() -> None:
     trips = round_trips(trades, np.array([11.0, np.nan]))
     assert trips["quantity"].tolist() == [0.3, 0.4]
     assert (trips["exit_session"] == "2024-01-03").all()
+
+
+ALL_FLOWS = (
+    (1, -1, Flow.INTEREST, 1 / 3, 0.0),
+    (1, 0, Flow.DIVIDEND, 2.5, 0.0),
+    (2, 1, Flow.SPLIT, 0.0, 3.5),
+    (2, 1, Flow.CASH_IN_LIEU, 10.0, -0.5),
+)
+
+
+def test_the_table_of_cash_flows_in_numbers() -> None:
+    table = with_flows(log(symbols="NA B"), *ALL_FLOWS).flow_table()
+    assert tuple(table.columns) == CASH_FLOW_COLUMNS
+    assert table.values.tolist() == [
+        ["2024-01-02", "interest", "", 1 / 3, 0.0],
+        ["2024-01-02", "dividend", "NA", 2.5, 0.0],
+        ["2024-01-03", "split", "B", 0.0, 3.5],
+        ["2024-01-03", "cash_in_lieu", "B", 10.0, -0.5],
+    ]
+    assert tuple(log().flow_table().columns) == CASH_FLOW_COLUMNS
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_gives_back_every_cash_flow(kind: str, tmp_path: Path) -> None:
+    table = with_flows(log(symbols="NA B"), *ALL_FLOWS).flow_table()
+    write_table(table, tmp_path / f"cash_flows.{kind}", kind)
+    back = read_table(tmp_path / f"cash_flows.{kind}")
+    pd.testing.assert_frame_equal(back, table, check_exact=True, check_dtype=False)
+
+
+def test_a_split_restates_the_lots_and_not_what_was_paid() -> None:
+    trades = log((0, 0, 4, 30.0, 1.2), (1, 0, 3, 36.0, 0.9), (3, 0, -8, 25.0, 1.6))
+    split = (2, 0, Flow.SPLIT, 0.0, 3.5)
+    in_lieu = (2, 0, Flow.CASH_IN_LIEU, 12.0, -0.5)
+    trips = round_trips(with_flows(trades, split, in_lieu), np.array([26.0, np.nan]))
+    # 7 shares are 10: the first 4, bought for 120, are 40/7, the other 3, for 108, are 30/7. 8 are sold: all of the
+    # first lot and 16/7 of the second.
+    np.testing.assert_allclose(trips["quantity"], [40 / 7, 16 / 7, 2])
+    np.testing.assert_allclose(trips["entry_price"], [21, 25.2, 25.2])
+    np.testing.assert_allclose(trips["costs"], [1.2 + 8 / 7, 0.9 * 16 / 30 + 16 / 7 * 0.2, 0.9 * 14 / 30])
+    assert trips["exit_session"].tolist() == ["2024-01-04", "2024-01-04", ""]
+    # -120 - 108 + 200 - 3.7 of fees, and 2 shares of 26: the 12 in cash are a cash flow.
+    assert trips["pnl"].sum() == pytest.approx(-120 - 108 + 200 - 3.7 + 52)
+
+
+def test_flows_come_before_the_fills_of_their_session_and_after_those_before() -> None:
+    trades = log((1, 0, 10, 40.0, 0.0), (2, 0, 10, 20.0, 0.0))
+    trips = round_trips(with_flows(trades, (2, 0, Flow.SPLIT, 0.0, 10.0)), np.array([20.0, np.nan]))
+    assert trips[["quantity", "entry_price"]].values.tolist() == [[20, 20], [10, 20]]
+
+
+def test_a_split_after_the_last_fill_counts_and_symbols_do_not_share_it() -> None:
+    trades = log((0, 0, 10, 40.0, 1.0), (0, 1, 10, 40.0, 1.0))
+    trips = round_trips(with_flows(trades, (5, 0, Flow.SPLIT, 0.0, 10.0)), np.array([21.0, 39.0]))
+    assert trips[["quantity", "entry_price", "costs", "pnl"]].values.tolist() == [[20, 20, 1, 19], [10, 40, 1, -11]]
+
+
+def test_what_a_reverse_split_pays_out_is_closed_at_nothing() -> None:
+    flows = (2, 0, Flow.SPLIT, 0.0, -6.3), (2, 0, Flow.CASH_IN_LIEU, 21.0, -0.7)
+    trades = log((0, 0, 4, 3.0, 0.4), (1, 0, 3, 4.0, 0.3), (4, 0, 5, 30.0, 0.0))
+    trips = round_trips(with_flows(trades, *flows), np.array([30.0, np.nan]))
+    assert trips["exit_session"].tolist() == ["2024-01-03", "2024-01-03", ""]
+    assert trips["exit_price"].tolist() == [0, 0, 30]
+    np.testing.assert_allclose(trips["pnl"], [-12.4, -12.3, 0])
+
+
+def test_what_is_sold_first_is_bought_back_first() -> None:
+    trades = log((0, 0, -10, 20.0, 1.0), (1, 0, -10, 22.0, 1.0), (3, 0, 15, 18.0, 1.5))
+    trips = round_trips(trades, np.array([21.0, np.nan]))
+    assert trips["quantity"].tolist() == [-10, -5, -5]
+    np.testing.assert_allclose(trips["costs"], [2, 1, 0.5])
+    np.testing.assert_allclose(trips["pnl"], [20 - 2, 20 - 1, 5 - 0.5])
+    np.testing.assert_allclose(trips["return"], [18 / 200, 19 / 110, 4.5 / 110])
+    assert trips["exit_session"].tolist() == ["2024-01-04", "2024-01-04", ""]
+
+
+def test_an_order_through_zero_closes_one_side_and_opens_the_other() -> None:
+    trades = log((0, 0, 10, 20.0, 0.0), (1, 0, -15, 22.0, 1.5), (2, 0, 5, 21.0, 0.0))
+    trips = round_trips(trades, np.array([30.0, np.nan]))
+    assert trips["quantity"].tolist() == [10, -5]
+    np.testing.assert_allclose(trips["pnl"], [20 - 1, 5 - 0.5])
+
+
+def test_a_short_position_is_split_too() -> None:
+    trades = log((0, 0, -10, 40.0, 0.0), (3, 0, 20, 19.0, 0.0))
+    trips = round_trips(with_flows(trades, (2, 0, Flow.SPLIT, 0.0, -10.0)), np.array([19.0, np.nan]))
+    assert trips[["quantity", "entry_price", "exit_price", "pnl"]].values.tolist() == [[-20, 20, 19, 20]]
