@@ -115,7 +115,8 @@ def _affordable(
         factor = min(max(cash, 0.0) / (cash - left), 1.0 - 1.2e-16)
         for i in range(delta.shape[0]):
             if delta[i] > 0.0:
-                delta[i] = delta[i] * factor if rules.fractional else np.floor(delta[i] * factor)
+                less = delta[i] * factor if rules.fractional else np.floor(delta[i] * factor)
+                delta[i] = less if less < delta[i] else 0.0  # so close to nothing that it would shrink no more
 
 
 @inlined

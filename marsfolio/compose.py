@@ -5,9 +5,10 @@ What needs torch is imported where a model is used, so that runs without one sta
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,8 @@ from engine.rebalancer import Schedule, Terms
 from engine.result import Result
 from engine.walkforward import Fold
 from marsfolio.plans import AnyPlan, OrderPlan, Plan
-from marsfolio.runs import CLOSES_ONLY_REMARK
-from strategies.loader import OwnStrategy
+from marsfolio.runs import CLOSES_ONLY_REMARK, Run
+from strategies.loader import OwnPolicy, OwnStrategy, blaming
 from strategies.portfolio import PortfolioStrategy
 from strategies.registry import WEIGHTS, baseline
 from strategies.stitched import StitchedPolicy
@@ -173,14 +174,51 @@ def plan_model(model: Model, panel: MarketPanel, terms: Terms, span: Window, tra
     return Plan(panel, make_policy, MarsStrategy, terms, span.first, span.last)
 
 
-def plan_stitched(models: Sequence[Model], folds: Sequence[Fold], panel: MarketPanel, terms: Terms) -> Plan:
-    """Return one backtest over the test windows of all folds, with the model of each in its own."""
+def fitted(own: OwnStrategy, folds: Sequence[Fold], panel: MarketPanel) -> list[Callable[[], Policy]]:
+    """Return, for each fold, what makes copies of a user's policy fitted in it.
+
+    Each is fitted on a panel that ends with the last session it may know.
+
+    Raises
+    ------
+    ConfigError
+        When the strategy has no ``fit``.
+    """
+    makers: list[Callable[[], Policy]] = []
+    for fold in folds:
+        known = panel.rows(0, fold.last_known + 1)
+        with blaming(own.source, own.name):
+            policy = None if own.places_orders else own.make_policy(known)
+            if not isinstance(policy, OwnPolicy) or not policy.can_fit:
+                raise ConfigError(
+                    f"--strategy {own.name} has no method fit(panel, train, validation), so there is nothing to train "
+                    "anew in each window: use marsfolio backtest"
+                )
+            policy.fit(known, fold.train, fold.validation)
+        makers.append(partial(copy.deepcopy, policy))
+    return makers
+
+
+def plan_stitched(
+    makers: Sequence[Callable[[], Policy]],
+    folds: Sequence[Fold],
+    panel: MarketPanel,
+    terms: Terms,
+    own: OwnStrategy | None = None,
+) -> Plan:
+    """Return one backtest over the test windows of all folds, with the policy of each in its own.
+
+    Parameters
+    ----------
+    makers : what makes a fresh policy of each fold.
+    own : where they come from, when they are the user's.
+    """
     starts = panel.sessions[[fold.test.first for fold in folds]]
 
     def make_policy() -> Policy:
-        return StitchedPolicy(starts, [model.policy() for model in models])
+        return StitchedPolicy(starts, [make() for make in makers])
 
-    return Plan(panel, make_policy, PortfolioStrategy, terms, folds[0].test.first, folds[-1].test.last)
+    return Plan(panel, make_policy, PortfolioStrategy, terms, folds[0].test.first, folds[-1].test.last, own=own)
 
 
 def plan_own(own: OwnStrategy, panel: MarketPanel, terms: Terms, span: Window, schedule: Schedule) -> AnyPlan:
@@ -298,3 +336,44 @@ def log_look(model: Model, metrics: Mapping[str, Any], data_hash: str, clock: Cl
 def _split_benchmark(text: str) -> tuple[Path, str | None]:
     name, _, symbol = text.rpartition(":")
     return (Path(name), symbol) if name and not Path(text).exists() else (Path(text), None)
+
+
+def market_of_run(run: Run, data: Path | None = None) -> Market:
+    """Return the bars of a run, as its options name them.
+
+    Parameters
+    ----------
+    data : a file to read instead.
+
+    Raises
+    ------
+    DataError
+        When the file is missing or breaks a rule, or lacks a symbol.
+    """
+    options = run.options
+    path = Path(options["data"]) if data is None and "data" in options else data
+    try:
+        if "model" in options:
+            return market_of_model(Path(options["model"]), path)[1]
+        return load_market(path, parse_symbols(options.get("symbols")))
+    except DataError as error:
+        raise DataError(f"the bars of {run.path}: {error}; --data names another file") from error
+
+
+def benchmark_of_run(run: Run, panel: MarketPanel, cash: float) -> tuple[FloatArray | None, list[str]]:
+    """Return what the benchmark column of a run's equity.csv must say, and remarks; None when nothing can tell.
+
+    Parameters
+    ----------
+    panel : the bars of the run.
+    cash : its initial cash, account currency.
+    """
+    text = run.options.get("benchmark")
+    rows = np.flatnonzero(np.isin(panel.sessions.astype(str), run.equity["session"].to_numpy(dtype=str)))
+    unchecked = "the benchmark in equity.csv is not checked"
+    if text is None or not len(rows):
+        return None, [f"{unchecked}: config.toml does not name its file"] if "benchmark" in run.equity else []
+    try:
+        return load_benchmark(str(text), panel, Window(int(rows[0]), int(rows[-1])), cash)[0], []
+    except DataError as error:
+        return None, [f"{unchecked}: {error}"]

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import platform
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from engine.tradelog import CASH_FLOW_COLUMNS, COLUMNS, ROUND_TRIP_COLUMNS, read
 from marsfolio.config import FORMAT_VERSION, RUN_KEYS, check_version, read_toml
 from marsfolio.logs import logged_at, open_log, run_log
 from marsfolio.report.page import render
+from marsfolio.report.writing import write_whole
 from marsfolio.staging import claimed, mend, staging_folder, swap
 
 EQUITY_COLUMNS = ("session", "equity", "cash", "gross_exposure", "turnover", "drawdown")
@@ -120,7 +120,15 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """The entries of metrics.json; None where undefined."""
-        path = self.path / "metrics.json"
+        return self._object("metrics.json")
+
+    @cached_property
+    def statistics(self) -> dict[str, Any]:
+        """The entries of statistics.json: intervals, trials, the no-skill null; empty when there is no such file."""
+        return self._object("statistics.json") if (self.path / "statistics.json").exists() else {}
+
+    def _object(self, name: str) -> dict[str, Any]:
+        path = self.path / name
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
@@ -313,12 +321,9 @@ def write_report(folder: Path, place: Path | None = None) -> Path:
     """
     target = folder / "report.html"
     page = render(open_run(folder), place or folder.resolve())
-    fresh = folder / f".report.{secrets.token_hex(4)}"
     try:
-        fresh.write_text(page, encoding="utf-8")
-        fresh.replace(target)
+        write_whole(target, page.encode())
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise RunFolderError(f"cannot write {target}: {error.strerror}") from error
     return target
 

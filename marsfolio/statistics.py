@@ -12,8 +12,8 @@ from engine.result import Result
 if TYPE_CHECKING:
     from agents.checkpoint import Model
 
-NULL_PATHS = 200
-"""Random portfolios of the no-skill null when nothing is said: percentiles to half a percent in a second or two."""
+NULL_PATHS = 100
+"""Random portfolios of the no-skill null when nothing is said: percentiles to one percent in a second or so."""
 
 _YEAR = 252
 

@@ -23,8 +23,8 @@ import numpy as np
 
 from engine.errors import ConfigError, MarsfolioError, PolicyError, UserCodeError, did_you_mean
 from engine.observation import Observation
-from engine.panel import MarketPanel
-from engine.policy import Decision, Policy
+from engine.panel import MarketPanel, Window
+from engine.policy import Decision, FittablePolicy, Policy
 from strategies.portfolio import NoPolicy, PortfolioStrategy
 
 _SET_BY_THE_RUN = ("policy", "terms", "schedule", "initial_state")
@@ -171,6 +171,16 @@ class OwnPolicy:
                 f"{self._name} must return a Decision, an array of {len(observation.symbols)} weights or None; on "
                 f"{observation.session} it returned {found!r}"
             ) from None
+
+    @property
+    def can_fit(self) -> bool:
+        """True when the policy learns from bars before it decides."""
+        return isinstance(self._policy, FittablePolicy)
+
+    def fit(self, panel: MarketPanel, train: Window, validation: Window | None) -> None:
+        """Let the policy learn, if it can."""
+        if isinstance(self._policy, FittablePolicy):
+            self._policy.fit(panel, train, validation)
 
     def state(self) -> dict[str, Any]:
         """Return the policy's state."""

@@ -22,6 +22,7 @@ from marsfolio.cli.options import (
     FillOption,
     Fractional,
     ModelFolder,
+    NullPaths,
     Param,
     Rebalance,
     RebalanceOption,
@@ -29,6 +30,7 @@ from marsfolio.cli.options import (
     Start,
     Strategy,
     Symbols,
+    Trials,
     Untrained,
     Weights,
     costs_of,
@@ -76,9 +78,11 @@ def backtest(
         Engine, typer.Option(help="backtrader's Cerebro, or the kernel alone: same fills.")
     ] = Engine.CEREBRO,
     benchmark: Annotated[str | None, typer.Option(help="Bars of a benchmark: FILE, or FILE:SYMBOL.")] = None,
+    null_paths: NullPaths = 100,
+    trials: Trials = None,
 ) -> None:
     """Run a model or a strategy over past bars with costs, and write a run folder."""
-    from marsfolio.cli.results import print_metrics
+    from marsfolio.cli.results import in_words, print_metrics
     from marsfolio.compose import (
         absolute_benchmark,
         holding,
@@ -89,6 +93,7 @@ def backtest(
         window,
     )
     from marsfolio.runs import recording, write_run
+    from marsfolio.statistics import statistics_of
 
     check_choice(model, untrained, strategy, param, weights, symbols, rebalance)
     ladder = _ladder(costs, commission_bps, slippage_bps)
@@ -108,7 +113,9 @@ def backtest(
         options |= {} if plan.own is None else {"strategy": plan.own.name}
         of_all = provenance_of(market.panel, trained, weights, plan.own)
         provenance = {**of_all, "costs": plan.terms.costs.table()}
-        write_run(out, KIND, result, KIND, options, provenance, of_benchmark, remarks)
+        judged = None if untrained else trained
+        sure = statistics_of(result, market.panel, span.first, null_paths, trials, judged)
+        write_run(out, KIND, result, KIND, options, provenance, of_benchmark, remarks, statistics=sure)
         if len(results) > 1:
             held = run_ladder(holding(plan), ladder, "kernel")
             table = ladder_table(results, held, of_benchmark)
@@ -116,7 +123,8 @@ def backtest(
     if len(results) > 1:
         remarks = print_ladder(table, f"Cost ladder written to {out / FOLDER}") + remarks
     name = "mars" if strategy is None else strategy.rpartition(":")[2]
-    print_metrics({name: result.metrics()}, f"Backtest written to {out}", remarks + result.remarks())
+    remarks = in_words(sure) + remarks + result.remarks()
+    print_metrics({name: result.metrics()}, f"Backtest written to {out}", remarks)
 
 
 def _ladder(costs: str | None, rungs: Rungs | None, slippage_bps: float | None) -> dict[float, Costs]:

@@ -103,8 +103,10 @@ def _run(
     keep: tuple[str, ...] = (),
 ) -> Result:
     from marsfolio.runs import CLOSES_ONLY_REMARK, write_run
+    from marsfolio.statistics import NULL_PATHS, statistics_of
 
     result = plan.run()
     options = {**options, "start": TEST[0], "end": TEST[1], "out": str(out.resolve())}
-    write_run(out, kind, result, "backtest", options, provenance, None, [CLOSES_ONLY_REMARK], keep)
+    sure = statistics_of(result, plan.panel, plan.first, NULL_PATHS)
+    write_run(out, kind, result, "backtest", options, provenance, None, [CLOSES_ONLY_REMARK], keep, sure)
     return result

@@ -97,12 +97,8 @@ def ladder_table(
 
 def print_ladder(table: pd.DataFrame, title: str) -> list[str]:
     """Print the table, and return what is left of each edge in words."""
-    rows = []
-    for row in table.to_dict("records"):
-        cells = [f"{row['commission_bps']:g}"]
-        cells += [_shown(name, row[name]) for name in table.columns[1:]]
-        rows.append(cells)
-    print_table(title, [name.replace("_", " ") for name in table.columns], rows)
+    shown = _in_words(table)
+    print_table(title, list(shown.columns), shown.to_numpy().tolist())
     return [what_is_left(table, name) for name in table.columns if name.startswith("edge_over_")]
 
 
@@ -121,7 +117,8 @@ def write_ladder(
     ``options`` and ``provenance`` are those of the run OUT.
     """
     from engine.tradelog import write_table
-    from marsfolio.runs import write_run
+    from marsfolio.report.comparison import render
+    from marsfolio.runs import open_run, write_run
 
     for bps, result in results.items():
         place = out / FOLDER / f"commission-{bps:g}bps"
@@ -129,6 +126,10 @@ def write_ladder(
         costs = replace(plan.terms.costs, commission_bps=bps).table()
         write_run(place, "backtest", result, "backtest", stated, {**provenance, "costs": costs}, benchmark, remarks)
     write_table(table, out / FOLDER / "ladder.csv", "csv")
+    names = [f"commission-{bps:g}bps" for bps in results]
+    runs = {name: open_run(out / FOLDER / name) for name in names}
+    page = render(runs, names[0], _in_words(table), "What is left of the edge", f"{out.resolve().name}: cost ladder")
+    (out / FOLDER / "ladder.html").write_text(page, encoding="utf-8")
 
 
 def what_is_left(table: pd.DataFrame, column: str) -> str:
@@ -150,6 +151,18 @@ def what_is_left(table: pd.DataFrame, column: str) -> str:
 
 def _difference(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
+
+
+def _in_words(table: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = {
+        name.replace("_", " "): [
+            f"{value:g}" if name == "commission_bps" else _shown(name, value) for value in table[name]
+        ]
+        for name in table.columns
+    }
+    return pd.DataFrame(columns)
 
 
 def _shown(name: str, value: float | None) -> str:

@@ -79,6 +79,17 @@ SlippageBps = Annotated[
 FillOption = Annotated[Fill, typer.Option(help="When orders execute; same_close is optimistic.")]
 Fractional = Annotated[bool, typer.Option("--fractional/--no-fractional", help="Trade fractions of shares.")]
 Cap = Annotated[float | None, typer.Option(help="Largest weight of one symbol. 0.2 for models, none for strategies.")]
+NullPaths = Annotated[
+    int, typer.Option(min=0, help="Random portfolios that the run is compared with (the no-skill null); 0 for none.")
+]
+Trials = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Strategies tried, for the deflated Sharpe ratio. When absent: how often the model has been "
+        "looked at on test windows, or 1.",
+    ),
+]
 CashBuffer = Annotated[
     float | None, typer.Option(help="Smallest weight of cash. 0.05 for models, none for strategies.")
 ]

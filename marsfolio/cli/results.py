@@ -35,6 +35,26 @@ def print_metrics(results: Mapping[str, Mapping[str, Any]], title: str, remarks:
         print(f"note: {remark}")
 
 
+def in_words(statistics: Mapping[str, Any]) -> list[str]:
+    """Return in sentences how sure the Sharpe ratio of a run is."""
+    found = []
+    interval = statistics["intervals"].get("sharpe_ratio")
+    if interval is not None:
+        found.append(f"Sharpe ratio: {statistics['level']:.0%} interval {interval[0]:.2f} to {interval[1]:.2f}")
+    null = statistics["null"]
+    if null is not None and null["percentile"].get("sharpe_ratio") is not None:
+        found.append(
+            f"better Sharpe ratio than {null['percentile']['sharpe_ratio']:.0%} of {null['paths']} random portfolios "
+            "of the same exposure, turnover, limits and costs"
+        )
+    deflated = statistics["deflated_sharpe_ratio"]
+    if deflated is not None:
+        tried = statistics["n_trials"]
+        allowing = "" if tried == 1 else f", allowing for {tried} trials"
+        found.append(f"probability that the true Sharpe ratio is above 0{allowing}: {deflated:.0%}")
+    return found
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f} %"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.errors import ConfigError
 from marsfolio.cli.options import (
     Cap,
     Cash,
@@ -18,8 +19,11 @@ from marsfolio.cli.options import (
     Fill,
     FillOption,
     Fractional,
+    NullPaths,
+    Param,
     SlippageBps,
     Symbols,
+    Trials,
     costs_of,
     terms_of,
 )
@@ -49,8 +53,16 @@ def walk_forward(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="A policy of your own with a method fit(panel, train, validation), as FILE.py:NAME or "
+            "package.module:NAME; the ten-agent ensemble when absent."
+        ),
+    ] = None,
+    param: Param = None,
     train_sessions: Annotated[int, typer.Option(min=1, help="Sessions of each training window.")] = 756,
-    validation_sessions: Annotated[int, typer.Option(min=2, help="Sessions of each validation window.")] = 126,
+    validation_sessions: Annotated[int, typer.Option(min=0, help="Sessions of each validation window.")] = 126,
     test_sessions: Annotated[int, typer.Option(min=1, help="Sessions of each test window.")] = 126,
     purge: Annotated[int, typer.Option(min=0, help="Sessions left out between training and validation.")] = 0,
     embargo: Annotated[int, typer.Option(min=0, help="Sessions left out between validation and test.")] = 0,
@@ -71,16 +83,17 @@ def walk_forward(
     cash_buffer: CashBuffer = None,
     engine: Annotated[Engine, typer.Option(help="backtrader's Cerebro, or the kernel alone.")] = Engine.CEREBRO,
     benchmark: Annotated[str | None, typer.Option(help="Bars of a benchmark: FILE, or FILE:SYMBOL.")] = None,
+    null_paths: NullPaths = 100,
+    trials: Trials = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all when absent.")] = None,
 ) -> None:
-    """Train an ensemble anew in each window, and test all of them in one continuous out-of-sample run."""
-    from agents.settings import SETTINGS
-    from agents.training import with_episodes
+    """Train anew in each window, and test all windows in one continuous out-of-sample run."""
     from engine.limits import MODEL_LIMITS
     from engine.walkforward import Walk
-    from marsfolio.cli.results import print_metrics
+    from marsfolio.cli.results import in_words, print_metrics
     from marsfolio.compose import (
         absolute_benchmark,
+        fitted,
         load_benchmark,
         load_market,
         log_look,
@@ -92,27 +105,35 @@ def walk_forward(
         with_limits,
     )
     from marsfolio.runs import recording, write_run
+    from marsfolio.statistics import statistics_of
+    from strategies.loader import load_own, parse_params
 
     walk = Walk(train_sessions, test_sessions, validation_sessions, purge, embargo, anchored)
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
-    terms = with_limits(terms, cap, cash_buffer, MODEL_LIMITS)
-    settings = with_episodes(SETTINGS[setting.value], episodes)
+    terms = with_limits(terms, cap, cash_buffer, MODEL_LIMITS if strategy is None else None)
+    own = None if strategy is None else load_own(strategy, parse_params(param or ()))
+    settings = None if own else settings_of(setting, episodes, validation_sessions)
     with recording(out, KIND, (MODELS,)):
         market = load_market(data, parse_symbols(symbols))
         panel = market.panel
         span = window(panel, start, end, "--start/--end")
         folds = walk.folds(span)
         of_benchmark, remarks = load_benchmark(benchmark, panel, span, cash)
-        models = _models(panel, folds, settings, terms, seed, out / MODELS, resume, threads)
-        plan = plan_stitched(models, folds, panel, terms)
+        models: list[Model] = []
+        if settings is not None:
+            models = _models(panel, folds, settings, terms, seed, out / MODELS, resume, threads)
+        makers = [model.policy for model in models] if own is None else fitted(own, folds, panel)
+        plan = plan_stitched(makers, folds, panel, terms, own)
         result = plan.run(engine.value)
-        table = _table(folds, models, panel, result)
-        for model, row in zip(models, _records(table), strict=True):
+        table = _table(folds, [model.hash for model in models], panel, result)
+        for model, row in zip(models, _records(table), strict=False):
             log_look(model, {**row, "start": row["test_start"], "end": row["test_end"]}, panel.content_hash)
         remarks = remarks_of(plan, market, None, result) + remarks
         options = {**resolved(ctx), **absolute_benchmark(benchmark), "resume": False}
-        provenance = {**provenance_of(panel), "seed": seed, "costs": terms.costs.table()}
+        options |= {} if own is None else {"strategy": own.name}
+        provenance = {**provenance_of(panel, own=own), "seed": seed, "costs": terms.costs.table()}
         provenance["model_hashes"] = [model.hash for model in models]
+        sure = statistics_of(result, panel, span.first, null_paths, trials)
         write_run(
             out,
             KIND,
@@ -123,10 +144,28 @@ def walk_forward(
             of_benchmark,
             remarks,
             (MODELS,),
-            tables={"folds.csv": table},
+            sure,
+            {"folds.csv": table},
         )
     _print_folds(table)
-    print_metrics({"walk-forward": result.metrics()}, f"Walk-forward run written to {out}", remarks + result.remarks())
+    remarks = in_words(sure) + remarks + result.remarks()
+    print_metrics({"walk-forward": result.metrics()}, f"Walk-forward run written to {out}", remarks)
+
+
+def settings_of(setting: Setting, episodes: int | None, validation_sessions: int) -> Settings:
+    """Return the settings of the ensembles.
+
+    Raises
+    ------
+    ConfigError
+        When there would be no validation window to choose an episode by.
+    """
+    from agents.settings import SETTINGS
+    from agents.training import with_episodes
+
+    if validation_sessions < 2:
+        raise ConfigError(f"--validation-sessions must be at least 2 for an ensemble, was {validation_sessions}")
+    return with_episodes(SETTINGS[setting.value], episodes)
 
 
 def _models(
@@ -154,7 +193,7 @@ def _models(
     return models
 
 
-def _table(folds: tuple[Fold, ...], models: list[Model], panel: MarketPanel, result: Result) -> pd.DataFrame:
+def _table(folds: tuple[Fold, ...], hashes: list[str], panel: MarketPanel, result: Result) -> pd.DataFrame:
     """Return one row a window; a fold's returns are those of the sessions that its decisions were carried into."""
     import pandas as pd
 
@@ -162,17 +201,19 @@ def _table(folds: tuple[Fold, ...], models: list[Model], panel: MarketPanel, res
 
     first, last = folds[0].test.first, folds[-1].test.last
     rows: list[dict[str, Any]] = []
-    for number, (fold, model) in enumerate(zip(folds, models, strict=True), 1):
-        assert fold.validation is not None
+    for number, fold in enumerate(folds, 1):
+        spans = {"train": fold.train, "validation": fold.validation, "test": fold.test}
         days = {
             f"{name}_{end}": str(panel.sessions[row])
-            for name, rows_ in (("train", fold.train), ("validation", fold.validation), ("test", fold.test))
-            for end, row in zip(("start", "end"), rows_, strict=True)
+            for name, span in spans.items()
+            if span is not None
+            for end, row in zip(("start", "end"), span, strict=True)
         }
         part = slice(fold.test.first - first, min(fold.test.last + 1, last) - first + 1)
         metrics = return_metrics(result.equity[part], result.sessions[part])
         shown = {name: metrics[name] for name in ("total_return", "sharpe_ratio", "max_drawdown")}
-        rows.append({"window": number, **days, **shown, "model_hash": model.hash})
+        of_model = {"model_hash": hashes[number - 1]} if hashes else {}
+        rows.append({"window": number, **days, **shown, **of_model})
     return pd.DataFrame(rows)
 
 

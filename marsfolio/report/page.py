@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from engine.arrays import FloatArray, IntArray
-from engine.errors import RunFolderError
+from marsfolio.report import repetition
+from marsfolio.report.curves import (
+    ROLLING_SESSIONS,
+    Curve,
+    benchmark_curve,
+    curve_of,
+    full_colour,
+    period_returns,
+    worst_drawdowns,
+)
+from marsfolio.report.decisions import Decisions, Stack, held_at_the_end
+from marsfolio.report.evidence import Evidence, evidence_of
+from marsfolio.report.formats import MONEY_DECIMALS, SHARE_DECIMALS, Interval, Item, item, rounded
+from marsfolio.report.template import fill
+from marsfolio.report.trading import cash_flows, cost_items, monthly, profit_by_symbol, round_trip_items
 
 if TYPE_CHECKING:
     from marsfolio.runs import Run
 
-LARGEST_HOLDINGS = 9
-"""How many symbols have an area of their own in the chart of holdings; the rest is one area."""
+LARGEST_AT_THE_END = 10
+"""How many holdings of the last session are listed."""
 
-PERIODS_PER_YEAR = 252
-UNDEFINED = "–"
-_SHARE_DECIMALS = 5  # of the charts: 0.001 %
-
-_METRICS = {
-    "total_return": ("Total return", "share"),
-    "annual_return": ("Annual return", "share"),
-    "annual_volatility": ("Annual volatility", "share"),
-    "sharpe_ratio": ("Sharpe ratio", "ratio"),
-    "sortino_ratio": ("Sortino ratio", "ratio"),
-    "calmar_ratio": ("Calmar ratio", "ratio"),
-    "max_drawdown": ("Largest drawdown", "share"),
-    "max_drawdown_sessions": ("Longest drawdown, sessions", "count"),
-    "value_at_risk_95": ("Value at risk, 95 %, one session", "share"),
-    "conditional_value_at_risk_95": ("Conditional value at risk, 95 %, one session", "share"),
-    "annual_turnover": ("Annual turnover", "times"),
-    "total_commission": ("Commission", "money"),
-    "total_slippage": ("Slippage", "money"),
-    "n_fills": ("Fills", "count"),
-    "n_sessions": ("Sessions", "count"),
-    "start": ("First session", "text"),
-    "end": ("Last session", "text"),
-    "initial_equity": ("Initial equity", "money"),
-    "final_equity": ("Final equity", "money"),
-}
 _HEADLINES = (
     "total_return",
     "annual_return",
@@ -52,23 +39,6 @@ _HEADLINES = (
     "annual_volatility",
     "final_equity",
 )
-_FORMATS: dict[str, Callable[[Any], str]] = {
-    "share": lambda value: f"{100 * value:,.2f} %",
-    "ratio": lambda value: f"{value:,.2f}",
-    "times": lambda value: f"{value:,.2f} ×",
-    "money": lambda value: f"{value:,.2f}",
-    "count": lambda value: f"{value:,}",
-    "text": str,
-}
-
-
-class Item(NamedTuple):
-    """A number of the page; ``exact`` is the same unrounded, as metrics.json writes it."""
-
-    name: str
-    label: str
-    shown: str
-    exact: str
 
 
 def render(run: Run, place: Path) -> str:
@@ -83,182 +53,165 @@ def render(run: Run, place: Path) -> str:
     RunFolderError
         When a file of the run is missing or damaged.
     """
-    # Imported here: `marsfolio trades` and the like read run folders without drawing anything.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    equity = run.equity
-    environment = Environment(
-        loader=PackageLoader("marsfolio.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    table = run.equity
+    sessions = table["session"].tolist()
+    curve, benchmark = curve_of(table["equity"].to_numpy()), benchmark_curve(table)
+    evidence = evidence_of(run)
+    best, worst = profit_by_symbol(run.round_trips)
+    return fill(
+        "page.html.j2",
+        _charts(run, sessions, curve, benchmark),
         title=place.name,
         kind=run.kind,
-        period=f"{equity['session'].iloc[0]} to {equity['session'].iloc[-1]}",
-        headlines=list(_headlines(run.metrics, equity)),
-        metrics=[_item(run.metrics, name) for name in _METRICS],
-        costs=list(_costs(run.metrics, equity)),
-        years=list(_years(equity)),
-        has_benchmark="benchmark" in equity,
+        period=f"{sessions[0]} to {sessions[-1]}",
+        headlines=list(_headlines(run.metrics, evidence, benchmark)),
         remarks=run.remarks,
-        repeat=_command(run, place),
-        options=dict(_flat(run.options)),
-        provenance={name: value for name, value in _flat(run.provenance) if name != "remarks"},
-        charts=_charts(run),
-        plotly=Markup(get_plotlyjs()),
+        evidence=evidence,
+        years=list(_years(sessions, curve, benchmark)),
+        drawdowns=list(_drawdowns(sessions, curve)),
+        rolling_sessions=ROLLING_SESSIONS,
+        holdings=_at_the_end(run),
+        costs=list(cost_items(run)),
+        cash_flows=cash_flows(run),
+        round_trips=round_trip_items(run.round_trips),
+        best=best,
+        worst=worst,
+        repeat=repetition.command(run, place),
+        options=repetition.options(run),
+        provenance=repetition.provenance(run),
     )
 
 
-def _item(metrics: Mapping[str, Any], name: str) -> Item:
-    label, kind = _METRICS[name]
-    value = metrics.get(name)
-    if value is None:
-        return Item(name, label, UNDEFINED, "null")
-    try:
-        return Item(name, label, _FORMATS[kind](value), str(value))
-    except (TypeError, ValueError) as error:
-        raise RunFolderError(f"metrics.json: {name} must be a number, was {value!r}: repeat the run") from error
+class Headline(NamedTuple):
+    """A number at the top of the page, with its interval where there is one."""
+
+    item: Item
+    interval: Interval | None = None
 
 
-def _headlines(metrics: Mapping[str, Any], equity: pd.DataFrame) -> Iterator[Item]:
+def _headlines(metrics: Mapping[str, Any], evidence: Evidence, benchmark: Curve | None) -> Iterator[Headline]:
+    rows = {row.metric.name: row for row in evidence.rows}
     for name in _HEADLINES:
-        item = _item(metrics, name)
+        found, interval = rows[name].metric, rows[name].interval
         # Cents would not fit, and nobody reads them here; the table below has them.
-        if _METRICS[name][1] == "money" and metrics.get(name) is not None:
-            item = item._replace(shown=f"{metrics[name]:,.0f}")
-        yield item
-        if name == "total_return" and "benchmark" in equity:
-            yield from _benchmark(equity["benchmark"].dropna())
+        if name == "final_equity" and metrics.get(name) is not None:
+            found, interval = found._replace(shown=f"{metrics[name]:,.0f}"), None
+        yield Headline(found, interval)
+        if name == "total_return" and benchmark is not None:
+            known = benchmark.equity[~np.isnan(benchmark.equity)]
+            yield Headline(item("benchmark_total_return", "Benchmark return", "share", float(known[-1] / known[0] - 1)))
 
 
-def _benchmark(values: pd.Series[float]) -> Iterator[Item]:
-    if len(values):
-        total = float(values.iloc[-1] / values.iloc[0] - 1)
-        yield Item("benchmark_total_return", "Benchmark return", _FORMATS["share"](total), str(total))
+class Cell(NamedTuple):
+    """A month's return; ``strength`` of its colour is in [0, 1]."""
+
+    item: Item
+    gain: bool
+    strength: float
 
 
-def _costs(metrics: Mapping[str, Any], equity: pd.DataFrame) -> Iterator[Item]:
-    yield from (_item(metrics, name) for name in ("total_commission", "total_slippage", "annual_turnover", "n_fills"))
-    years = (len(equity) - 1) / PERIODS_PER_YEAR
-    if years > 0:
-        paid = (metrics.get("total_commission") or 0.0) + (metrics.get("total_slippage") or 0.0)
-        drag = paid / float(equity["equity"].mean()) / years
-        yield Item("annual_cost", "Both a year, of mean equity", _FORMATS["share"](drag), str(drag))
+class Year(NamedTuple):
+    """A row of the monthly table; None for a month without sessions."""
+
+    months: list[Cell | None]
+    total: Item
+    benchmark: Item | None
 
 
-def _years(equity: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    """Yield year, return and the benchmark's return; the first year counts from the first session."""
-    last = equity.groupby(equity["session"].str[:4]).last()
-    changes = [_year_returns(equity, last, column) for column in ("equity", "benchmark")]
-    yield from zip(last.index, *changes, strict=True)
+def _years(sessions: list[str], curve: Curve, benchmark: Curve | None) -> Iterator[Year]:
+    months = period_returns(sessions, curve.equity, 7)
+    full = full_colour(months.values())
+    of_benchmark = {} if benchmark is None else period_returns(sessions, benchmark.equity, 4)
+    for year, change in period_returns(sessions, curve.equity, 4).items():
+        other = item(f"benchmark_{year}", year, "share", of_benchmark.get(year)) if benchmark is not None else None
+        cells = [_cell(f"{year}-{month:02d}", months, full) for month in range(1, 13)]
+        yield Year(cells, item(f"return_{year}", year, "share", change), other)
 
 
-def _year_returns(equity: pd.DataFrame, last: pd.DataFrame, column: str) -> list[str]:
-    if column not in last:
-        return [UNDEFINED] * len(last)
-    ends = last[column].to_numpy()
-    changes = ends / np.concatenate((equity[column].to_numpy()[:1], ends[:-1])) - 1
-    return [UNDEFINED if np.isnan(change) else _FORMATS["share"](change) for change in changes.tolist()]
+def _cell(month: str, returns: Mapping[str, float], full: float) -> Cell | None:
+    value = returns.get(month, np.nan)
+    if np.isnan(value):
+        return None
+    strength = round(min(abs(value) / full, 1.0), 3)
+    return Cell(item(f"return_{month}", month, "bare_percent", value), value >= 0, strength)
 
 
-def _command(run: Run, place: Path) -> str:
-    if not run.command:
-        return ""
-    command = f"marsfolio {run.command} --config {shlex.quote(str(place / 'config.toml'))}"
-    # A run of another kind, such as the demo's, is not replaced by its repetition: that goes beside it.
-    return command if run.kind == run.command else f"{command} --out {shlex.quote(f'{place}-again')}"
+class Fall(NamedTuple):
+    """A row of the table of drawdowns."""
+
+    peak: str
+    trough: str
+    recovered: str | None
+    depth: Item
+    to_trough: Item
+    to_recovery: Item
 
 
-def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name} ")
-        else:
-            yield f"{above}{name}", str(value)
+def _drawdowns(sessions: list[str], curve: Curve) -> Iterator[Fall]:
+    for k, fall in enumerate(worst_drawdowns(curve.drawdown), start=1):
+        end = len(sessions) - 1 if fall.recovered is None else fall.recovered
+        yield Fall(
+            sessions[fall.peak],
+            sessions[fall.trough],
+            None if fall.recovered is None else sessions[fall.recovered],
+            item(f"drawdown_{k}_depth", "Depth", "share", fall.depth),
+            item(f"drawdown_{k}_to_trough", "Sessions to trough", "count", fall.trough - fall.peak),
+            item(f"drawdown_{k}_to_recovery", "Sessions to recovery", "count", end - fall.peak),
+        )
 
 
-def _charts(run: Run) -> dict[str, Any]:
+class Held(NamedTuple):
+    """Holdings of the last session."""
+
+    rows: list[tuple[Item, Item]]
+    n_symbols: int
+
+
+def _at_the_end(run: Run) -> Held:
+    values = held_at_the_end(run)
+    equity = float(run.equity["equity"].iloc[-1])
+    rows = [
+        (
+            item(f"weight_{symbol}", str(symbol), "share", value / equity),
+            item(f"value_{symbol}", str(symbol), "money", value),
+        )
+        for symbol, value in values.head(LARGEST_AT_THE_END).items()
+    ]
+    return Held(rows, len(values))
+
+
+def _charts(run: Run, sessions: list[str], curve: Curve, benchmark: Curve | None) -> dict[str, Any]:
     """Return what the page's script draws; shares as fractions, rounded to what can be seen."""
-    equity = run.equity
-    charts: dict[str, Any] = {
-        "sessions": equity["session"].tolist(),
-        "equity": _list(equity["equity"].to_numpy(), 2),
-        "drawdown": _list(equity["drawdown"].to_numpy(), _SHARE_DECIMALS),
-        "exposure": _list(equity["gross_exposure"].to_numpy(), _SHARE_DECIMALS),
+    decisions, months = Decisions(run), monthly(run)
+    return {
+        "sessions": sessions,
+        "curve": _curve(curve),
+        "benchmark": None if benchmark is None else _curve(benchmark),
+        "exposure": rounded(run.equity["gross_exposure"].to_numpy(), SHARE_DECIMALS),
+        "agents": _stack(decisions.agents()),
+        "holdings": _stack(decisions.holdings()),
+        "months": {"first_days": months.index.tolist(), **_months(months)},
     }
-    if "benchmark" in equity and equity["benchmark"].notna().any():
-        values = equity["benchmark"].to_numpy()
-        first = int(np.flatnonzero(~np.isnan(values))[0])
-        charts["benchmark"] = _list(values * (equity["equity"].iloc[first] / values[first]), 2)
-    decisions = _Decisions(run)
-    charts["agents"] = decisions.agents()
-    charts["holdings"] = decisions.holdings()
-    return charts
 
 
-class _Decisions:
-    """decisions.parquet as numbers: at thousands of symbols its text would fill the memory."""
-
-    def __init__(self, run: Run) -> None:
-        # Imported here for the same reason as above.
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        path = run.path / "decisions.parquet"
-        try:
-            self._table = pq.read_table(path, read_dictionary=["session", "symbol"]).combine_chunks()
-            self.sessions, self._session = _codes(self._table["session"])
-            self.symbols, self._symbol = _codes(self._table["symbol"])
-            self._executed = self._numbers("executed_weight")
-        except FileNotFoundError as error:
-            raise RunFolderError(f"{path} does not exist: is its folder a finished run?") from error
-        except (OSError, KeyError, pa.ArrowException) as error:
-            raise RunFolderError(f"{path} cannot be read: {error}; repeat the run") from error
-
-    def agents(self) -> dict[str, Any] | None:
-        """Return the controller's weights; None without agents."""
-        names = self._table.column_names[5:]
-        if not names or not self.sessions:
-            return None
-        first = np.unique(self._session, return_index=True)[1]
-        values = [_list(self._numbers(name)[first], _SHARE_DECIMALS) for name in names]
-        return {"sessions": self.sessions, "names": names, "values": values}
-
-    def holdings(self) -> dict[str, Any] | None:
-        """Return the largest holdings after each decision's fills; None with fewer than two of them."""
-        grid = np.full((len(self.sessions), len(self.symbols)), np.nan)
-        grid[self._session, self._symbol] = self._executed
-        filled = np.flatnonzero(~np.isnan(grid).all(axis=1))
-        if len(filled) < 2:
-            return None
-        weights = np.nan_to_num(grid[filled])
-        order = np.argsort(-weights.mean(axis=0), kind="stable")
-        largest, others = order[:LARGEST_HOLDINGS], order[LARGEST_HOLDINGS:]
-        names = [self.symbols[i] for i in largest]
-        values = [_list(weights[:, i], _SHARE_DECIMALS) for i in largest]
-        if len(others):
-            names.append(f"{len(others)} others")
-            values.append(_list(weights[:, others].sum(axis=1), _SHARE_DECIMALS))
-        return {"sessions": [self.sessions[t] for t in filled], "names": names, "values": values}
-
-    def _numbers(self, name: str) -> FloatArray:
-        values: FloatArray = self._table[name].to_numpy().astype("float64")
-        return values
+def _curve(curve: Curve) -> dict[str, Any]:
+    drawn = {
+        "equity": rounded(curve.equity, MONEY_DECIMALS),
+        "drawdown": rounded(curve.drawdown, SHARE_DECIMALS),
+    }
+    if len(curve.equity) > ROLLING_SESSIONS:
+        drawn["volatility"] = rounded(curve.volatility, SHARE_DECIMALS)
+        drawn["sharpe"] = rounded(curve.sharpe, SHARE_DECIMALS)
+    return drawn
 
 
-def _codes(column: Any) -> tuple[list[str], IntArray]:
-    """Return the names in the order of their first row, and each row's number."""
-    chunk = column.combine_chunks()
-    # An empty column comes back as a chunked array without chunks.
-    if not len(chunk):
-        return [], np.zeros(0, dtype=np.int64)
-    return chunk.dictionary.to_pylist(), chunk.indices.to_numpy().astype("int64")
+def _months(table: pd.DataFrame) -> dict[str, Any]:
+    decimals = {"turnover": SHARE_DECIMALS, "commission": MONEY_DECIMALS, "slippage": MONEY_DECIMALS}
+    return {name: rounded(table[name].to_numpy(), digits) for name, digits in decimals.items()}
 
 
-def _list(values: FloatArray, decimals: int) -> list[float | None]:
-    return [value if np.isfinite(value) else None for value in np.round(values, decimals).tolist()]
+def _stack(stack: Stack | None) -> dict[str, Any] | None:
+    if stack is None:
+        return None
+    values = [rounded(row, SHARE_DECIMALS) for row in stack.values]
+    return {"sessions": stack.sessions, "names": stack.names, "values": values}

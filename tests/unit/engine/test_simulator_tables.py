@@ -357,3 +357,14 @@ def test_a_row_that_is_lawful_by_a_hair_does_not_hide_the_next() -> None:
     weights[2, 0] = 5.0
     with pytest.raises(PolicyError, match=r"must sum to at most 1, the rest being cash; was 5\.0"):
         run_weights(weights, panel, 0, 3, Terms())
+
+
+def test_fractional_buys_with_next_to_no_cash_left_come_to_an_end() -> None:
+    random = np.random.default_rng(0)
+    close = 50 * np.exp(np.cumsum(random.normal(0, 0.01, (300, 2)), axis=0))
+    weights = np.full((300, 2), np.nan)
+    weights[0] = 0.5
+    weights[1:, 0] = 1.0
+    result = run_weights(weights, panel_of(close), 0, 299, Terms(fractional=True))
+    assert (result.cash >= 0).all()
+    assert result.cash[-1] < 1e-6

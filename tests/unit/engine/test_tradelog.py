@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -342,3 +343,79 @@ def test_a_short_position_is_split_too() -> None:
     trades = log((0, 0, -10, 40.0, 0.0), (3, 0, 20, 19.0, 0.0))
     trips = round_trips(with_flows(trades, (2, 0, Flow.SPLIT, 0.0, -10.0)), np.array([19.0, np.nan]))
     assert trips[["quantity", "entry_price", "exit_price", "pnl"]].values.tolist() == [[-20, 20, 19, 20]]
+
+
+LOT = ["quantity", "entry_session", "exit_session", "entry_price", "exit_price", "costs", "pnl", "return"]
+
+
+def test_a_short_lot_has_a_negative_quantity_and_earns_when_the_price_falls() -> None:
+    trades = log((0, 0, -100, 10.0, 1.0), (2, 0, 100, 8.0, 0.8))
+    (trip,) = round_trips(trades, np.array([9.0, np.nan])).to_dict("records")
+    assert [trip[name] for name in LOT] == [
+        -100,
+        "2024-01-01",
+        "2024-01-03",
+        10,
+        8,
+        pytest.approx(1.8),
+        pytest.approx(200 - 1.8),
+        pytest.approx(198.2 / 1000),
+    ]
+    assert trip["sessions_held"] == 2
+
+
+def test_what_was_sold_short_first_is_bought_back_first_and_the_rest_is_open() -> None:
+    trades = log((0, 0, -100, 10.0, 0.0), (1, 0, -50, 12.0, 0.5), (3, 0, 120, 9.0, 1.2))
+    trips = round_trips(trades, np.array([13.0, np.nan]))
+    assert trips[LOT[:6]].values.tolist() == [
+        [-100, "2024-01-01", "2024-01-04", 10, 9, pytest.approx(1.0)],
+        [-20, "2024-01-02", "2024-01-04", 12, 9, pytest.approx(0.2 + 0.2)],
+        [-30, "2024-01-02", "", 12, 13, pytest.approx(0.3)],
+    ]
+    assert trips["pnl"].tolist() == pytest.approx([99, 60 - 0.4, -30 - 0.3])
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_fill_that_turns_a_position_closes_it_and_opens_the_rest(side: int) -> None:
+    trades = log((0, 0, 100 * side, 10.0, 1.0), (1, 0, -150 * side, 12.0, 3.0), (2, 0, 50 * side, 11.0, 0.5))
+    trips = round_trips(trades, np.array([20.0, np.nan]))
+    assert trips[LOT[:6]].values.tolist() == [
+        [100 * side, "2024-01-01", "2024-01-02", 10, 12, pytest.approx(1.0 + 2.0)],
+        [-50 * side, "2024-01-02", "2024-01-03", 12, 11, pytest.approx(1.0 + 0.5)],
+    ]
+    assert trips["pnl"].tolist() == pytest.approx([200 * side - 3, 50 * side - 1.5])
+    assert trips["return"].tolist() == pytest.approx([(200 * side - 3) / 1000, (50 * side - 1.5) / 600])
+
+
+def test_a_split_restates_a_short_lot_and_a_payout_of_all_of_it_closes_it_at_nothing() -> None:
+    trades = log((0, 0, -30, 10.0, 3.0), (0, 1, -3, 40.0, 0.3))
+    flows = [(2, 0, Flow.SPLIT, 0.0, -30.0), (3, 1, Flow.SPLIT, 0.0, 2.7), (3, 1, Flow.CASH_IN_LIEU, -120.0, 0.3)]
+    trades = replace(trades, flows=np.array(flows, dtype=FLOW))
+    trips = round_trips(trades, np.array([4.0, np.nan]))
+    assert trips[["symbol", *LOT[:6]]].values.tolist() == [
+        ["B", pytest.approx(-0.3), "2024-01-01", "2024-01-04", pytest.approx(400), 0, pytest.approx(0.3)],
+        ["A", -60, "2024-01-01", "", 5, 4, pytest.approx(3)],
+    ]
+    assert trips["pnl"].tolist() == pytest.approx([120 - 0.3, 60 - 3])
+
+
+@given(seed=SEEDS, whole=st.booleans())
+def test_lots_of_both_signs_add_up_to_positions_and_to_profit(seed: int, whole: bool) -> None:
+    draw = np.random.default_rng(seed)
+    fills, held, paid = [], [0.0, 0.0], 0.0
+    for row in range(10):
+        i = int(draw.integers(2))
+        size = float(draw.integers(1, 6)) if whole else float(draw.uniform(0.1, 5))
+        quantity = -held[i] if held[i] and draw.random() < 0.2 else size * draw.choice([-1.0, 1.0])
+        price, fee = float(draw.uniform(5, 50)), float(draw.uniform(0, 1))
+        held[i] += quantity
+        paid += quantity * price + fee
+        fills.append((row, i, quantity, price, fee))
+    mark = np.array([20.0, 30.0])
+    trips = round_trips(log(*fills), mark)
+    assert trips["pnl"].sum() == pytest.approx(held[0] * 20 + held[1] * 30 - paid)
+    open_lots = trips[trips["exit_session"] == ""]
+    for i, symbol in enumerate("AB"):
+        lots = open_lots[open_lots["symbol"] == symbol]["quantity"]
+        assert lots.sum() == pytest.approx(held[i], abs=1e-12)
+        assert (np.sign(lots) == np.sign(held[i])).all()

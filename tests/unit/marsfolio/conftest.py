@@ -24,7 +24,7 @@ MakeResult = Callable[..., Result]
 
 @pytest.fixture(scope="session")
 def make_result() -> MakeResult:
-    """Return a function that simulates a random walk of ``n_sessions`` sessions."""
+    """Return a function that simulates random walks, with a decision ``every`` so many sessions, or none at 0."""
 
     def make(
         n_sessions: int = 300, agents: int = 0, timing: FillTiming = FillTiming.NEXT_OPEN, every: int = 1, seed: int = 1
@@ -35,7 +35,8 @@ def make_result() -> MakeResult:
         sessions = np.busday_offset("2019-06-03", np.arange(n_sessions)).astype("datetime64[D]")
         panel = MarketPanel(sessions, SYMBOLS, close, close, close, close, np.full(shape, np.nan), closes_only=True)
         weights = np.full(shape, np.nan)
-        weights[::every] = draw.dirichlet(np.ones(len(SYMBOLS)), n_sessions)[::every]
+        if every:
+            weights[::every] = draw.dirichlet(np.ones(len(SYMBOLS)), n_sessions)[::every]
         account = Account(panel, 0, n_sessions - 1, Terms(100_000.0, Costs(10.0, 5.0), None, timing))
         account.simulate(weights)
         result = account.result()

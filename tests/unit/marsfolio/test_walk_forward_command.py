@@ -36,6 +36,30 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+MINE = """
+import numpy as np
+from engine.policy import Decision, StatelessPolicy
+
+
+class Best(StatelessPolicy):
+    \"\"\"Holds what rose most in training; notes what it was shown.\"\"\"
+
+    def fit(self, panel, train, validation):
+        assert len(panel) - 1 == (validation or train).last
+        self.best = int(np.argmax(panel.close[train.last] / panel.close[train.first]))
+
+    def decide(self, observation):
+        weights = np.zeros(len(observation.symbols))
+        weights[self.best] = 1.0
+        return weights
+
+
+class Unfit(StatelessPolicy):
+    def decide(self, observation):
+        return None
+"""
+
+
 def run(line: str) -> int:
     with pytest.raises(SystemExit) as stop:
         main(line.split())
@@ -94,3 +118,28 @@ def test_too_little_history_is_one_message(capsys: pytest.CaptureFixture[str]) -
     assert run(f"{FLAGS} --start {DAYS[20]} --out w") == 2
     assert "has 20 sessions before it, and the windows need 39" in capsys.readouterr().err
     assert not Path("w").exists()
+
+
+def test_a_policy_of_the_users_own_is_fitted_anew_in_each_window(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.py").write_text(MINE)
+    flags = f"{FLAGS} --strategy mine.py:Best --validation-sessions 0 --start {START} --end {END}"
+    assert run(f"{flags} --out w") == 0
+    folds = pd.read_csv("w/folds.csv")
+    assert folds["train_end"].tolist() == [DAYS[96], DAYS[106], DAYS[116]]
+    close = pd.read_csv("bars.csv").pivot(index="date", columns="symbol", values="close")
+    wanted = [
+        (close.loc[row["train_end"]] / close.loc[row["train_start"]]).idxmax() for row in folds.to_dict("records")
+    ]
+    decisions = pd.read_parquet("w/decisions.parquet").set_index(["session", "symbol"])["target_weight"]
+    assert [decisions[day].idxmax() for day in folds["test_start"]] == wanted
+    assert run(f"{flags} --engine kernel --out k") == 0
+    assert Path("k/trades.csv").read_bytes() == Path("w/trades.csv").read_bytes()
+    assert not Path("w/models").exists()
+    capsys.readouterr()
+    assert run(f"{FLAGS} --strategy mine.py:Unfit --start {START} --out u") == 2
+    assert "has no method fit(panel, train, validation)" in capsys.readouterr().err
+
+
+def test_an_ensemble_needs_a_validation_window(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"{FLAGS} --validation-sessions 0 --start {START} --out w") == 2
+    assert "--validation-sessions must be at least 2 for an ensemble, was 0" in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""What a result is worth: intervals, Sharpe ratios that allow for luck and choice, and a no-skill null."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from engine.arrays import FloatArray
+from engine.ledger import FillTiming
+from engine.metrics import simple_returns
+from engine.panel import MarketPanel
+from engine.result import Result
+from engine.statistics.bootstrap import Difference, Intervals, difference_intervals, mean_block, metric_intervals
+from engine.statistics.null import Null, no_skill_null
+from engine.statistics.sharpe import deflated_sharpe, expected_max_sharpe, probabilistic_sharpe
+
+__all__ = [
+    "Difference",
+    "Intervals",
+    "Null",
+    "deflated_sharpe",
+    "difference_intervals",
+    "expected_max_sharpe",
+    "mean_block",
+    "metric_intervals",
+    "no_skill_null",
+    "probabilistic_sharpe",
+    "statistics_table",
+]
+
+
+def statistics_table(
+    result: Result,
+    panel: MarketPanel,
+    first: int,
+    *,
+    null_paths: int,
+    n_trials: int = 1,
+    trial_variance: float | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return the statistics of a run as plain JSON values; None where undefined.
+
+    Parameters
+    ----------
+    result : the run.
+    panel, first : the bars it ran on and the row of its first session.
+    null_paths : random policies in the no-skill null; with 0, or when the run decided nothing, there is none.
+    n_trials, trial_variance : of the deflated Sharpe ratio, see `deflated_sharpe`.
+    level, resamples : of the intervals, see `metric_intervals`.
+
+    Returns
+    -------
+    The keys of `Intervals.as_json`, probabilistic_sharpe_ratio, deflated_sharpe_ratio, n_trials, and null (see
+    `Null.as_json`).
+
+    Raises
+    ------
+    InputError
+        As the functions named.
+    """
+    returns = simple_returns(result.equity)
+    intervals = metric_intervals(
+        result.equity,
+        result.traded,
+        _per_session(result, "commission"),
+        _per_session(result, "slippage"),
+        level=level,
+        resamples=resamples,
+        seed=seed,
+    )
+    table = intervals.as_json()
+    table["probabilistic_sharpe_ratio"] = _defined(probabilistic_sharpe(returns))
+    table["deflated_sharpe_ratio"] = _defined(deflated_sharpe(returns, n_trials, trial_variance))
+    table["n_trials"] = n_trials
+    table["null"] = None
+    if null_paths > 0 and result.decided.any():
+        null = no_skill_null(result, panel, first, paths=null_paths, seed=seed)
+        table["null"] = null.as_json(result.metrics())
+    return table
+
+
+def _per_session(result: Result, field: str) -> FloatArray:
+    # A same_close fill carries the row of its price and is booked in the next one, as Result.traded has it.
+    fills = result.trades.fills
+    booked = fills["row"] + (1 if result.terms.timing is FillTiming.SAME_CLOSE else 0)
+    money = np.zeros(len(result.sessions))
+    np.add.at(money, booked, fills[field])
+    return money
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value
