@@ -21,7 +21,7 @@ from engine.panel import MarketPanel
 from engine.policy import Decision
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
-from marsfolio.compose import Plan
+from marsfolio.plans import Plan
 from strategies.portfolio import PortfolioStrategy
 from strategies.weights_file import WeightsPolicy
 

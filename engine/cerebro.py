@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -18,6 +19,7 @@ def run_cerebro(
     broker: bt.BrokerBase,
     analyzers: Mapping[str, type[bt.Analyzer]] | None = None,
     start: date | None = None,
+    in_one_go: bool = True,
 ) -> bt.Strategy:
     """Run ``strategy`` over the feeds against ``broker`` and return the strategy object after its last session.
 
@@ -27,13 +29,14 @@ def run_cerebro(
     feeds : one, or several in the order in which the strategy knows them.
     analyzers : backtrader analyzers to attach, by name.
     start : for a strategy with indicators of its own, see `starting`; None runs it as it is.
+    in_one_go : compute indicators for all bars before the first is acted on, where that can be; else bar by bar.
 
     Raises
     ------
     InputError
         When the strategy asks to be skipped.
     """
-    cerebro = bt.Cerebro(stdstats=False, maxcpus=1)
+    cerebro = bt.Cerebro(stdstats=False, maxcpus=1, runonce=in_one_go)
     cerebro.broker = broker
     for feed in feeds if isinstance(feeds, Sequence) else (feeds,):
         cerebro.adddata(feed)
@@ -50,6 +53,11 @@ def waited_for(strategy: bt.Strategy) -> list[str]:
     """Return the names of feeds that had too few bars for ``next`` to be called, when it was never called."""
     lengths = zip(strategy.datas, strategy._minperiods, strict=True)
     return [data._name for data, period in lengths if len(data) < period]
+
+
+def ran_in_one_go(strategy: bt.Strategy) -> bool:
+    """Return whether indicators were computed for all bars before the first was acted on."""
+    return bool(strategy.cerebro._dorunonce)
 
 
 def starting(strategy: type[bt.Strategy], start: date) -> type[bt.Strategy]:
@@ -77,6 +85,19 @@ class _Starting:
         super()._start()  # type: ignore[misc]
         if any(data.buflen() < period for data, period in zip(self.datas, self._minperiods, strict=True)):
             self.cerebro._disable_runonce()  # computed in one go, such an indicator ends in an IndexError
+
+    def reset(self: Any) -> None:
+        """Jump over the warm-up; Cerebro calls this once, when it has computed all indicators in one go."""
+        super().reset()  # type: ignore[misc]
+        start, earlier = bt.date2num(self._first_session), set[float]()
+        for data in self.datas:
+            days = data.lines.datetime.array[: data.buflen()]
+            past = bisect_left(days, start)
+            earlier.update(days[:past])
+            data.lines.advance(past)
+        for indicator in self._lineiterators[self.IndType]:
+            indicator.advance(len(indicator._clock) - len(indicator))
+        self.forward(size=len(earlier))
 
     def _getminperstatus(self: Any) -> int:
         status: int = super()._getminperstatus()  # type: ignore[misc]

@@ -38,6 +38,10 @@ class UserCodeError(InputError):
     """A strategy of the user's own raised an exception; the message says where, the log has the traceback."""
 
 
+class LookAheadError(InputError):
+    """A strategy knows what comes after its decision, or does not decide the same twice."""
+
+
 class RunFolderError(InputError):
     """A run folder is missing, incomplete, or in the way of something else."""
 

@@ -9,32 +9,25 @@ import copy
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brokers.orders import OrderBroker
-from brokers.simulated import SimulatedBroker
-from data_feeds.feeds import clock_feed, panel_feeds
 from data_feeds.files import read_panel, read_weights
 from data_feeds.sample import load_sample
-from engine.account import Account
 from engine.arrays import FloatArray
-from engine.backtest import run_policy, run_weights
-from engine.cerebro import run_cerebro, waited_for
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError, DataError
 from engine.limits import Limits
-from engine.orders import OrderAccount
 from engine.panel import MarketPanel, Window
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
 from engine.walkforward import Fold
+from marsfolio.plans import AnyPlan, OrderPlan, Plan
 from marsfolio.runs import CLOSES_ONLY_REMARK, Run
 from strategies.loader import OwnPolicy, OwnStrategy, blaming
 from strategies.portfolio import PortfolioStrategy
@@ -45,8 +38,6 @@ from strategies.weights_file import WeightsPolicy
 if TYPE_CHECKING:
     from agents.checkpoint import Model
 
-ENGINES = ("cerebro", "kernel")
-
 
 @dataclass(frozen=True)
 class Market:
@@ -54,125 +45,6 @@ class Market:
 
     panel: MarketPanel
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One backtest of target weights, ready to run.
-
-    Attributes
-    ----------
-    make_policy : returns a fresh policy; one that has run carries state.
-    weights : (T, N) the policy's targets where all of them are known beforehand.
-    strategy : the backtrader strategy that carries the policy out.
-    first, last : rows of the panel.
-    params : the strategy's parameters, beside those that every such strategy has.
-    own : where policy or strategy come from, when they are the user's.
-    """
-
-    panel: MarketPanel
-    make_policy: Callable[[], Policy]
-    strategy: type[PortfolioStrategy]
-    terms: Terms
-    first: int
-    last: int
-    schedule: Schedule = Schedule.DAILY
-    weights: FloatArray | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    own: OwnStrategy | None = None
-
-    def run(self, engine: str = "cerebro") -> Result:
-        """Run it in backtrader's Cerebro or, with the same fills, in the kernel alone.
-
-        Raises
-        ------
-        ConfigError
-            When the engine is unknown, or the kernel for a strategy with a decision of its own.
-        UserCodeError
-            When the user's own code raises an exception.
-        """
-        if engine not in ENGINES:
-            raise ConfigError(f"engine must be {' or '.join(ENGINES)}, was {engine!r}")
-        with _blaming(self.own):
-            return self._run_cerebro() if engine == "cerebro" else self._run_kernel()
-
-    def _run_kernel(self) -> Result:
-        if self.strategy.decide is not PortfolioStrategy.decide:
-            raise ConfigError(
-                f"--engine kernel runs policies without backtrader, and {self.strategy.__name__} decides in its own "
-                "decide(): use --engine cerebro, or make a policy of it"
-            )
-        if self.weights is not None and self.schedule is Schedule.DAILY:
-            return run_weights(self.weights, self.panel, self.first, self.last, self.terms)
-        return run_policy(self.make_policy(), self.panel, self.first, self.last, self.terms, self.schedule)
-
-    def _run_cerebro(self) -> Result:
-        feed = clock_feed(self.panel, self.first, self.last)
-        broker = SimulatedBroker(Account(self.panel, self.first, self.last, self.terms), feed)
-        params = {"policy": self.make_policy(), "terms": self.terms, "schedule": self.schedule, **self.params}
-        run_cerebro(self.strategy, params, feed, broker)
-        return broker.result()
-
-
-@dataclass(frozen=True)
-class OrderPlan:
-    """One backtest of an ordinary backtrader strategy, which places single orders; ready to run.
-
-    Attributes
-    ----------
-    strategy, params : the strategy and its parameters.
-    first, last : rows of the panel.
-    own : where the strategy comes from.
-    """
-
-    panel: MarketPanel
-    strategy: type[Any]
-    params: Mapping[str, Any]
-    terms: Terms
-    first: int
-    last: int
-    own: OwnStrategy | None = None
-
-    def run(self, engine: str = "cerebro") -> Result:
-        """Run it in backtrader's Cerebro.
-
-        Raises
-        ------
-        ConfigError
-            When the engine is another, or the terms have limits.
-        UserCodeError
-            When the user's own code raises an exception.
-        """
-        if engine != "cerebro":
-            raise ConfigError(
-                f"--engine must be cerebro for {self.strategy.__name__}: it is a strategy of single orders, and the "
-                f"kernel knows target weights alone; was {engine}"
-            )
-        account = OrderAccount(self.panel, self.first, self.last, self.terms)
-        broker = OrderBroker(account)
-        feeds = panel_feeds(self.panel.rows(0, self.last + 1))
-        start = self.panel.sessions[self.first].item()
-        with _blaming(self.own):
-            strategy = run_cerebro(self.strategy, self.params, feeds, broker, start=start)
-        result, late = broker.result(), waited_for(strategy)
-        if late and not account.placed:
-            result = replace(result, notes=(*result.notes, _never_called(late)))
-        return result
-
-
-AnyPlan = Plan | OrderPlan
-
-
-def _blaming(own: OwnStrategy | None) -> AbstractContextManager[None]:
-    return nullcontext() if own is None else blaming(own.source, own.name.rpartition(":")[2])
-
-
-def _never_called(late: list[str]) -> str:
-    names = ", ".join(late[:5]) + (" ..." if len(late) > 5 else "")
-    return (
-        f"the strategy's next() was never called: backtrader waits until every symbol has the bars that its "
-        f"indicators need, and {names} never had (choose --symbols, or define prenext)"
-    )
 
 
 def load_market(data: Path | None, symbols: Sequence[str] | None = None) -> Market:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import backtrader as bt
@@ -66,3 +66,18 @@ class PortfolioStrategy(bt.Strategy):
         """Take up a state that `state` returned."""
         self._rebalancer.restore(state["rebalancer"])
         self.policy.restore(state["policy"])
+
+
+def watched(
+    strategy: type[PortfolioStrategy], see: Callable[[Observation, Decision | None], None]
+) -> type[PortfolioStrategy]:
+    """Return the same strategy, which tells ``see`` of each decision before limits change it."""
+
+    class Watched(strategy):  # type: ignore[misc, valid-type]
+        def decide(self, observation: Observation) -> Decision | None:
+            decision: Decision | None = super().decide(observation)
+            see(observation, decision)
+            return decision
+
+    Watched.__name__ = strategy.__name__
+    return Watched

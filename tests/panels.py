@@ -17,7 +17,7 @@ from engine.backtest import run_policy, run_weights
 from engine.cerebro import run_cerebro
 from engine.costs import Costs, Tier
 from engine.ledger import FillTiming
-from engine.panel import ACTIONS, FIELDS, MarketPanel
+from engine.panel import FIELDS, MarketPanel
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
@@ -249,27 +249,3 @@ def cases(draw: Any, full: bool | None = None, fractional: bool | None = None, p
         fractional=draw(st.booleans()) if fractional is None else fractional,
     )
     return Case(panel, weights, terms)
-
-
-def changed_after(panel: MarketPanel, row: int, how: str, seed: int) -> MarketPanel:
-    """Return the panel with every bar after ``row`` made another: multiplied, shuffled, thinned or cut."""
-    if how == "cut":
-        return panel.rows(0, row + 1)
-    rng = np.random.default_rng(seed)
-    names = (*FIELDS, *(ACTIONS if panel.has_actions else ()))
-    bars = {name: getattr(panel, name).copy() for name in names}
-    n_later = len(panel) - row - 1
-    factor = np.exp(rng.normal(0, 0.5, (n_later, panel.n_symbols)))
-    order = rng.permutation(n_later) + row + 1
-    gone = rng.random((n_later, panel.n_symbols)) < 0.5
-    for name, values in bars.items():
-        if how == "multiply":
-            values[row + 1 :] = 1 / values[row + 1 :] if name == "split" else values[row + 1 :] * factor
-        elif how == "shuffle":
-            values[row + 1 :] = values[order]
-        elif how == "thin":
-            values[row + 1 :][gone] = {"split": 1.0, "dividend": 0.0}.get(name, np.nan)
-    return MarketPanel(panel.sessions, panel.symbols, **bars)
-
-
-CHANGES = ("multiply", "shuffle", "thin", "cut")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from engine.errors import InputError, Interrupted, MarsfolioError, UserCodeError
-from marsfolio.cli import backtest, compare, data, demo, report, trades, train, walk_forward
+from marsfolio.cli import backtest, check_lookahead, compare, data, demo, report, trades, train, walk_forward
 from marsfolio.cli.terminal import QUICK_START
 from marsfolio.config import META_KEY
 from marsfolio.installation import check_rooms
@@ -33,6 +33,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("backtest")(backtest.backtest)
 app.command("walk-forward")(walk_forward.walk_forward)
+app.command("check-lookahead")(check_lookahead.check_lookahead)
 app.command("trades")(trades.trades)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.errors import ConfigError
+from marsfolio.cli.choice import check_choice, market_of, plan_of
 from marsfolio.cli.ladder import FOLDER, Rungs, ladder_table, print_ladder, run_ladder, write_ladder
 from marsfolio.cli.options import (
     Cap,
@@ -16,29 +16,30 @@ from marsfolio.cli.options import (
     CashBuffer,
     CostsOption,
     Data,
+    End,
     Engine,
     Fill,
     FillOption,
     Fractional,
+    ModelFolder,
     NullPaths,
     Param,
     Rebalance,
+    RebalanceOption,
     SlippageBps,
+    Start,
     Strategy,
     Symbols,
     Trials,
+    Untrained,
+    Weights,
     costs_of,
-    is_own,
     terms_of,
 )
 from marsfolio.config import ConfigOption, resolved
 
 if TYPE_CHECKING:
-    from agents.checkpoint import Model
     from engine.costs import Costs
-    from engine.panel import Window
-    from engine.rebalancer import Terms
-    from marsfolio.compose import AnyPlan, Market
 
 KIND = "backtest"
 
@@ -49,18 +50,14 @@ def backtest(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
-    model: Annotated[Path | None, typer.Option(help="Folder that `marsfolio train` wrote.")] = None,
-    untrained: Annotated[
-        bool, typer.Option("--untrained/--no-untrained", help="The model's ensemble as it was before training.")
-    ] = False,
+    model: ModelFolder = None,
+    untrained: Untrained = False,
     strategy: Strategy = None,
     param: Param = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Target weights: a CSV or parquet of date, symbol, weight.")
-    ] = None,
-    rebalance: Annotated[Rebalance, typer.Option(help="How often a strategy may rebalance.")] = Rebalance.DAILY,
-    start: Annotated[str | None, typer.Option(help="First session, YYYY-MM-DD; the data's first when absent.")] = None,
-    end: Annotated[str | None, typer.Option(help="Last session, YYYY-MM-DD; the data's last when absent.")] = None,
+    weights: Weights = None,
+    rebalance: RebalanceOption = Rebalance.DAILY,
+    start: Start = None,
+    end: End = None,
     cash: Cash = 1_000_000.0,
     costs: CostsOption = None,
     commission_bps: Annotated[
@@ -98,14 +95,14 @@ def backtest(
     from marsfolio.runs import recording, write_run
     from marsfolio.statistics import statistics_of
 
-    _check_choice(model, untrained, strategy, param, weights, symbols, rebalance)
+    check_choice(model, untrained, strategy, param, weights, symbols, rebalance)
     ladder = _ladder(costs, commission_bps, slippage_bps)
     dearest = max(ladder)
     terms = terms_of(cash, ladder[dearest], fill, fractional)
     with recording(out, KIND):
-        trained, market, terms = _market(model, data, symbols, terms, cap, cash_buffer)
+        trained, market, terms = market_of(model, data, symbols, terms, cap, cash_buffer)
         span = window(market.panel, start, end, "--start/--end")
-        plan = _plan(trained, untrained, str(strategy), param, market, terms, span, rebalance, weights)
+        plan = plan_of(trained, untrained, str(strategy), param, market, terms, span, rebalance, weights)
         of_benchmark, remarks = load_benchmark(benchmark, market.panel, span, cash)
         results = run_ladder(plan, ladder, engine.value)
         result = results[dearest]
@@ -143,71 +140,3 @@ def _stated(costs: str | None, rungs: Rungs | None, slippage_bps: float | None) 
     if costs is not None:
         return {"costs": os.path.abspath(costs)} if costs.endswith(".toml") else {}
     return {"commission_bps": 10.0 if rungs is None else rungs.stated, "slippage_bps": slippage_bps or 0.0}
-
-
-def _check_choice(
-    model: Path | None,
-    untrained: bool,
-    strategy: str | None,
-    param: list[str] | None,
-    weights: Path | None,
-    symbols: str | None,
-    rebalance: Rebalance,
-) -> None:
-    if model is None and strategy is None:
-        raise ConfigError("give either --model FOLDER or --strategy NAME")
-    if model is not None and strategy is not None:
-        raise ConfigError(
-            f"give either --model FOLDER or --strategy NAME, not both: --model is {model} and --strategy is {strategy} "
-            "(one may come from the --config file)"
-        )
-    if model is not None and (weights is not None or symbols is not None):
-        raise ConfigError("--weights and --symbols go with --strategy; a model trades the symbols it was trained on")
-    if model is not None and rebalance is not Rebalance.DAILY:
-        raise ConfigError("--rebalance goes with --strategy; a model decides in every session, as in its training")
-    if strategy is not None and is_own(strategy) and weights is not None:
-        raise ConfigError("--weights goes with --strategy weights")
-    if model is None and untrained:
-        raise ConfigError("--untrained goes with --model")
-    if param and (strategy is None or not is_own(strategy)):
-        raise ConfigError("--param goes with a --strategy of your own, FILE.py:NAME")
-
-
-def _market(
-    model: Path | None,
-    data: Path | None,
-    symbols: str | None,
-    terms: Terms,
-    cap: float | None,
-    cash_buffer: float | None,
-) -> tuple[Model | None, Market, Terms]:
-    from engine.limits import MODEL_LIMITS
-    from marsfolio.compose import load_market, market_of_model, parse_symbols, with_limits
-
-    if model is None:
-        return None, load_market(data, parse_symbols(symbols)), with_limits(terms, cap, cash_buffer, None)
-    trained, market = market_of_model(model, data)
-    return trained, market, with_limits(terms, cap, cash_buffer, MODEL_LIMITS)
-
-
-def _plan(
-    trained: Model | None,
-    untrained: bool,
-    strategy: str,
-    param: list[str] | None,
-    market: Market,
-    terms: Terms,
-    span: Window,
-    rebalance: Rebalance,
-    weights: Path | None,
-) -> AnyPlan:
-    from engine.rebalancer import Schedule
-    from marsfolio.compose import plan_model, plan_own, plan_strategy
-    from strategies.loader import load_own, parse_params
-
-    if trained is not None:
-        return plan_model(trained, market.panel, terms, span, not untrained)
-    if is_own(strategy):
-        own = load_own(strategy, parse_params(param or ()))
-        return plan_own(own, market.panel, terms, span, Schedule(rebalance.value))
-    return plan_strategy(strategy, market.panel, terms, span, Schedule(rebalance.value), weights)

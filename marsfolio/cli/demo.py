@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agents.checkpoint import Model
     from engine.panel import MarketPanel, Window
     from engine.result import Result
-    from marsfolio.compose import Plan
+    from marsfolio.plans import Plan
 
 KIND = "demo"
 KEPT = ("baselines", "model")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.arrays import FloatArray
     from engine.costs import Costs
     from engine.result import Result
-    from marsfolio.compose import AnyPlan
+    from marsfolio.plans import AnyPlan
 
 FOLDER = "ladder"
 """Sub-folder of a run that holds the same run at each commission."""

@@ -1,7 +1,9 @@
-"""Progress of a training on the terminal: a bar where there is a screen, a line an episode where there is none."""
+"""Progress on the terminal: a bar where there is a screen; of a training, a line an episode where there is none."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -17,6 +19,16 @@ from rich.progress import (
 if TYPE_CHECKING:
     from agents.ensemble import Losses
     from agents.training import EpisodeReport
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar where there is a screen; what is yielded takes how much is done, and how much there is."""
+    console = Console(stderr=True)
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=max(done, total))
 
 
 class TrainingProgress:

@@ -220,11 +220,11 @@ def test_a_symbol_shorter_than_an_indicator_is_no_error() -> None:
 
 
 def test_a_strategy_that_buys_once_still_buys_when_there_is_a_warm_up() -> None:
-    class BuyAtFirst(bt.Strategy):
+    class BuyAtTheStart(bt.Strategy):
         def nextstart(self) -> None:
             self.buy(size=10)
 
-    ours = run_ours(BuyAtFirst, FLAT, FREE, first=2)
+    ours = run_ours(BuyAtTheStart, FLAT, FREE, first=2)
     assert fills(ours) == [(1, 10, 10, 0)]
 
 

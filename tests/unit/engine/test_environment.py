@@ -9,7 +9,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from panels import SEEDS, assert_same_run, changed_after, market, panel_of, random_panel, run_strategy
+from panels import SEEDS, assert_same_run, market, panel_of, random_panel, run_strategy
 
 from engine.arrays import Float32Array
 from engine.costs import Costs
@@ -17,6 +17,7 @@ from engine.environment import STEP_SIZE, PortfolioEnv, Reward, action_weights
 from engine.errors import ConfigError, InputError
 from engine.ledger import FillTiming
 from engine.limits import MODEL_LIMITS, Limits
+from engine.lookahead import changed_after
 from engine.metrics import max_drawdown, simple_returns, volatility
 from engine.observation import Observation, feature_table
 from engine.panel import MarketPanel
