@@ -40,12 +40,12 @@ VOLATILITY_WINDOW, DRAWDOWN_WINDOW = 21, 63
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: CPU seconds of ours and of the other library; None without another."""
+    """One line of the table: CPU seconds of ours and of the other against; None without another."""
 
     name: str
     ours: float
     other: float | None = None
-    library: str = ""
+    against: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -81,7 +81,7 @@ def largest_fall(window: np.ndarray) -> float:
 
 
 def compared(
-    name: str, library: str, ours: Callable[[], np.ndarray], other: Callable[[], np.ndarray], share: int = 1
+    name: str, against: str, ours: Callable[[], np.ndarray], other: Callable[[], np.ndarray], share: int = 1
 ) -> Row:
     """Time both, check that they agree, and return the line; the other's time counts ``share`` times."""
     ours()  # compiles
@@ -89,7 +89,7 @@ def compared(
     other_time, theirs = cpu_seconds(other, 1 if share > 1 else 3)
     # Sums of a few hundred numbers in another order; running sums, which pandas uses, drift a little more.
     np.testing.assert_allclose(mine[: len(theirs)], theirs, rtol=1e-7, atol=1e-12, err_msg=name)
-    return Row(name, our_time, other_time * share, library)
+    return Row(name, our_time, other_time * share, against)
 
 
 def metric_rows() -> list[Row]:
@@ -183,7 +183,7 @@ def cells(row: Row) -> list[str]:
     """Return a row of the table as text."""
     other = "" if row.other is None else f"{row.other:.3f}"
     ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
-    return [row.name, f"{row.ours:.3f}", other, ratio, row.library]
+    return [row.name, f"{row.ours:.3f}", other, ratio, row.against]
 
 
 def main() -> None:
@@ -193,8 +193,8 @@ def main() -> None:
         print(json.dumps({"words": WORDS, "header": HEADER, "rows": table}))
         return
     print(WORDS)
-    for name, ours, other, ratio, library in [HEADER, *table]:
-        print(f"{name:74}{ours:>12}{other:>14}{ratio:>10}  {library}")
+    for name, ours, other, ratio, against in [HEADER, *table]:
+        print(f"{name:74}{ours:>12}{other:>14}{ratio:>10}  {against}")
 
 
 if __name__ == "__main__":
