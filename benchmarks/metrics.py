@@ -40,7 +40,7 @@ VOLATILITY_WINDOW, DRAWDOWN_WINDOW = 21, 63
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: CPU seconds of ours and of the other against; None without another."""
+    """One line of the table: CPU seconds of ours and of what it is measured against; None without."""
 
     name: str
     ours: float
