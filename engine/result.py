@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from engine.arrays import BoolArray, FloatArray, SessionArray
+from engine.ledger import FillTiming, Reason
 from engine.limits import NO_BAR, PARTIAL, SHRUNK, outcome_label
 from engine.metrics import drawdowns, metrics_table
 from engine.rebalancer import Terms
@@ -64,6 +65,13 @@ class Result:
             float(fills["slippage"].sum()),
             len(fills),
         )
+
+    def booked_later(self) -> BoolArray:
+        """Return (n,) which fills are in the cash of the session after theirs: those at the close that decided them."""
+        reasons = self.trades.fills["reason"]
+        of_basket = reasons <= Reason.SHRUNK_PARTIAL
+        later: BoolArray = (of_basket & (self.terms.timing is FillTiming.SAME_CLOSE)) | (reasons == Reason.SAME_CLOSE)
+        return later
 
     def equity_table(self, benchmark: FloatArray | None = None) -> pd.DataFrame:
         """Return the table of equity.csv; turnover is half the notional traded over the session's equity.

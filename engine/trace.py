@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.arrays import FloatArray
-from engine.ledger import FillTiming, Reason, RecordArray
+from engine.ledger import RecordArray
 from engine.orders import PlacedOrder
 from engine.result import Result
 
@@ -154,9 +154,4 @@ def _fills(one: Result, other: Result, t: int) -> Iterator[Difference]:
 
 def _known_fills(result: Result, t: int) -> RecordArray:
     fills = result.trades.fills
-    known = fills["row"] <= t
-    if result.terms.timing is FillTiming.SAME_CLOSE:  # what fills at a close is booked in the session after it
-        reasons = fills["reason"]
-        later = (reasons <= Reason.SHRUNK_PARTIAL) | (reasons == Reason.SAME_CLOSE)
-        known &= (fills["row"] < t) | ~later
-    return fills[known]
+    return fills[fills["row"] + result.booked_later() <= t]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from engine.arrays import FloatArray
-from engine.ledger import FillTiming
 from engine.metrics import simple_returns
 from engine.panel import MarketPanel
 from engine.result import Result
@@ -85,9 +84,9 @@ def statistics_table(
 
 
 def _per_session(result: Result, field: str) -> FloatArray:
-    # A same_close fill carries the row of its price and is booked in the next one, as Result.traded has it.
+    # A fill at the close it was decided at carries that row and is booked in the next one, as Result.traded has it.
     fills = result.trades.fills
-    booked = fills["row"] + (1 if result.terms.timing is FillTiming.SAME_CLOSE else 0)
+    booked = fills["row"] + result.booked_later()
     money = np.zeros(len(result.sessions))
     np.add.at(money, booked, fills[field])
     return money

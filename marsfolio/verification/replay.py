@@ -14,13 +14,13 @@ import pandas as pd
 from engine.arrays import FloatArray, IntArray
 from engine.panel import MarketPanel
 from marsfolio.verification.books import INTEREST, Books, numbers, places, session_names
-from marsfolio.verification.checks import HAIR, HALF_A_CENT
+from marsfolio.verification.checks import HAIR
 from marsfolio.verification.lots import Lots, Names
 
 BASKET = "rebalance"
 """What the reason of a basket's fills begins with."""
 
-_MARKET = "market order"
+_SAME_CLOSE = "market order at the same close"
 _NUDGE = 1.0 + 1e-12  # 100 * 0.29 is a little below 29
 
 
@@ -60,7 +60,6 @@ class _Fills:
     said: FloatArray
     reference: FloatArray
     at_close: list[bool]  # in same_close: booked after the row of equity.csv was taken
-    at_open_too: list[bool]  # or before it, when it is a market order that waited for an open which is the close
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def _read_fills(books: Books, panel: MarketPanel) -> _Fills:
     said = price - sign * numbers(trades, "slippage") / quantity
     basket = trades["reason"].str.startswith(BASKET).to_numpy(dtype=bool)
     of_basket = open_ if books.timing == "next_open" else close
-    market_at_close = (trades["reason"] == _MARKET).to_numpy(dtype=bool) & (np.abs(said - close) <= HAIR * close)
+    same_close = (trades["reason"] == _SAME_CLOSE).to_numpy(dtype=bool)
     return _Fills(
         row=row,
         column=column.tolist(),
@@ -111,9 +110,8 @@ def _read_fills(books: Books, panel: MarketPanel) -> _Fills:
         commission=numbers(trades, "commission").tolist(),
         empties=(numbers(trades, "position_after") == 0.0).tolist(),
         said=said,
-        reference=np.where(basket, of_basket, np.clip(said, low, high)),
-        at_close=(basket | market_at_close).tolist(),
-        at_open_too=(market_at_close & (open_ == close)).tolist(),
+        reference=np.where(basket, of_basket, np.where(same_close, close, np.clip(said, low, high))),
+        at_close=(basket | same_close).tolist(),
     )
 
 
@@ -133,7 +131,6 @@ class _Account:
 
     def __init__(self, books: Books, panel: MarketPanel, fills: _Fills, flows: _Flows) -> None:
         self._books, self._panel, self._fills, self._flows = books, panel, fills, flows
-        self._said_cash = numbers(books.equity, "cash").tolist()
         self._days = np.diff(panel.sessions, prepend=panel.sessions[:1]).astype(np.float64)
         self._cash = books.cash
         self._held = [0.0] * panel.n_symbols
@@ -192,18 +189,13 @@ class _Account:
 
     def fill_before_row(self, t: int, first: int, stop: int) -> int:
         """Book the fills that a session's row of equity.csv has in it, and return the first that it has not."""
-        fills, k = self._fills, first
         before = stop
         if self._books.timing == "same_close":
-            while before > first and fills.at_close[before - 1]:
+            while before > first and self._fills.at_close[before - 1]:
                 before -= 1
-        # Where open and close are one price, cash alone can tell when a market order was filled.
-        while k < before or (
-            k < stop and fills.at_open_too[k] and not abs(self._cash - self._said_cash[t]) < HALF_A_CENT
-        ):
+        for k in range(first, before):
             self.fill(t, k)
-            k += 1
-        return k
+        return before
 
     def fill(self, t: int, k: int) -> None:
         """Book a fill."""

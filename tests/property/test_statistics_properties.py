@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from panels import CHANGES, SEEDS, Case, cases, changed_after, random_panel, random_weights, run_targets
+from panels import SEEDS, Case, cases, random_panel, random_weights, run_targets
 
 from engine.backtest import run_weights
 from engine.costs import Costs
 from engine.limits import Limits
+from engine.lookahead import CHANGES, changed_after
 from engine.rebalancer import Terms
 from engine.result import Result
 from engine.simulator import FillTiming

@@ -47,6 +47,17 @@ class Broken(Shares):
     def p_error(self):
         return len(self) > 20
 
+class BothSides(bt.Strategy):
+    def next(self):
+        for k, d in enumerate(self.datas):
+            day = len(self) + k
+            if day % 5 == 0:
+                self.order_target_size(d, target=40 if day % 2 else -40)
+            self.buy(d, size=3, exectype=bt.Order.Limit, price=d.close[0] * 1.001)
+            self.sell(d, size=3, exectype=bt.Order.Stop, price=d.close[0] * 0.995)
+            if day % 7 == 0:
+                self.sell(d, size=5, exectype=bt.Order.Close)
+
 class Flat(bt.Strategy):
     def __init__(self):
         bt.ind.RSI_SMA(self.data, period=3)
@@ -75,6 +86,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     bars.to_csv(tmp_path / "late.csv", index=False)
     bars[bars.symbol != "CC"].to_csv(tmp_path / "bars.csv", index=False)
     bars[bars.symbol == "AA"].assign(open=5, high=5, low=5, close=5).to_csv(tmp_path / "flat.csv", index=False)
+    after = (bars.symbol == "AA") & (bars.date >= SESSIONS[30])
+    raw = bars[bars.symbol != "CC"].assign(split=1.0, dividend=0.0)
+    raw.loc[after & (raw.date == SESSIONS[30]), "split"] = 2.0
+    raw.loc[after, ["open", "high", "low", "close"]] /= 2
+    raw.loc[raw.date.isin(SESSIONS[5::9]), "dividend"] = 0.5
+    raw.to_csv(tmp_path / "raw.csv", index=False)
+    (tmp_path / "all.toml").write_text(
+        "commission_per_share = 0.01\ncommission_minimum = 1.0\nhalf_spread = 0.01\nimpact = 0.1\n"
+        "participation_cap = 0.03\ncash_rate = 0.03\nmargin_rate = 0.06\n"
+    )
     (tmp_path / "mine.py").write_text(CODE)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
@@ -124,6 +145,17 @@ def test_a_ladder_of_commissions_runs_an_ordinary_strategy_at_each(folder: Path)
     assert run("backtest --data bars.csv --strategy mine.py:Crossover --commission-bps 0,20 --out r") == 0
     table = pd.read_csv(folder / "r" / "ladder" / "ladder.csv")
     assert table["total_return"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("fill", ["next_open", "next_close", "same_close"])
+def test_a_run_of_orders_on_both_sides_with_all_costs_and_actions_verifies(fill: str, folder: Path) -> None:
+    line = "backtest --data raw.csv --strategy mine.py:BothSides --costs all.toml --cash 20000"
+    assert run(f"{line} --fill {fill} --start {SESSIONS[3]} --out r") == 0
+    assert run("trades r --verify") == 0
+    trades, flows = pd.read_csv("r/trades.csv"), pd.read_csv("r/cash_flows.csv")
+    assert (trades["position_after"] < 0).any()
+    assert trades["session"].iloc[-1] == SESSIONS[79]
+    assert {"interest", "dividend", "split"} <= set(flows["kind"])
 
 
 ORDINARY = "backtest --data bars.csv --strategy mine.py:Crossover --out r"

@@ -468,14 +468,14 @@ def test_orders_at_the_close_and_orders_that_waited_for_an_equal_open_agree(wait
     panel = MarketPanel(weekdays(4), ("A",), close, close, close, close, close)
     ledger = Ledger(panel, 1_000, "same_close")
     ledger.row()
-    ledger.fill(0, 10, 10.0, 0.1, Reason.MARKET)
+    ledger.fill(0, 10, 10.0, 0.1, Reason.SAME_CLOSE)
     ledger.fill(1, 5, 11.0, 0.1, Reason.LIMIT)
     if waited:
         ledger.fill(1, 7, 11.0, 0.1, Reason.MARKET)
     ledger.row()
     if not waited:
-        ledger.fill(1, 7, 11.0, 0.1, Reason.MARKET)
-    ledger.fill(1, -3, 11.0, 0.1, Reason.MARKET)
+        ledger.fill(1, 7, 11.0, 0.1, Reason.SAME_CLOSE)
+    ledger.fill(1, -3, 11.0, 0.1, Reason.SAME_CLOSE)
     ledger.row()
     ledger.row()
     books = ledger.books()
