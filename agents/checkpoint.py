@@ -17,11 +17,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from agents.encoding import Encoder
-from agents.ensemble import Ensemble
-from agents.policy import EnsemblePolicy
-from agents.settings import Settings
+from agents.learned import Learned, learned_of
+from agents.settings import AnySettings, settings_from
 from engine.errors import CheckpointError, ConfigError
+from engine.policy import LearnedPolicy
 
 KIND = "marsfolio-model"
 FORMAT_VERSION = 1
@@ -34,35 +33,49 @@ LOOKS = "looks.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A trained ensemble with all that is needed to use it.
+    """Trained agents with all that is needed to use them.
 
     Attributes
     ----------
-    manifest : symbols, settings, windows, seed, data hash, versions and the hash of each file.
+    manifest : settings, symbols, windows, seed, data hash, versions and the hash of each file.
     hash : sha256 of the manifest, hence of the whole model.
     """
 
     path: Path
     manifest: dict[str, Any]
     hash: str
-    settings: Settings
-    ensemble: Ensemble
-    encoder: Encoder
+    settings: AnySettings
+    learned: Learned
 
     @property
-    def symbols(self) -> tuple[str, ...]:
-        """The N symbols it was trained on, in order."""
-        return tuple(self.manifest["symbols"])
+    def symbols(self) -> tuple[str, ...] | None:
+        """The N symbols it trades, in order; None for any that the data has."""
+        return tuple(self.manifest["symbols"]) if self.settings.fixed_universe else None
 
-    def policy(self) -> EnsemblePolicy:
-        """Return a fresh policy of the trained ensemble."""
-        return EnsemblePolicy(self.ensemble, self.encoder, self.settings)
+    @property
+    def agent_names(self) -> tuple[str, ...]:
+        """A names, most cautious first."""
+        return self.settings.agent_names
 
-    def untrained_policy(self) -> EnsemblePolicy:
-        """Return a policy of the same ensemble as it was before the first training step."""
-        n = len(self.symbols)
-        initial = Ensemble(self.settings, self.encoder.size, n, int(self.manifest["seed"]))
-        return EnsemblePolicy(initial, self.encoder, self.settings)
+    def policy(self) -> LearnedPolicy:
+        """Return a fresh policy of what was trained."""
+        return self.learned.policy()
+
+    def untrained_policy(self) -> LearnedPolicy:
+        """Return a policy of the same agents as they were before the first training step."""
+        return self.learned.untrained_policy()
+
+    def agent_policy(self, name: str) -> LearnedPolicy:
+        """Return a policy of one agent alone.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such agent.
+        """
+        if name not in self.agent_names:
+            raise ConfigError(f"{self.path} has no agent {name!r}: it has {', '.join(self.agent_names)}")
+        return self.learned.agent_policy(self.agent_names.index(name))
 
 
 def versions() -> dict[str, str]:
@@ -108,23 +121,12 @@ def load_model(path: Path) -> Model:
                 "restore the folder or train again"
             )
     try:
-        settings = Settings.from_dict(manifest["settings"])
-        tensors = safetensors.torch.load(_read(path / WEIGHTS))
-        encoder = Encoder(tensors.pop("encoder.mean").numpy(), tensors.pop("encoder.std").numpy())
-        ensemble = Ensemble(settings, encoder.size, len(manifest["symbols"]), int(manifest["seed"]))
-        ensemble.load_state_dict({name.removeprefix("ensemble."): tensor for name, tensor in tensors.items()})
+        settings = settings_from(manifest.get("method", "ensemble"), manifest["settings"])
+        learned = learned_of(settings, manifest, safetensors.torch.load(_read(path / WEIGHTS)))
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, ConfigError, SafetensorError) as error:
         reason = str(error).splitlines()[-1].strip()  # torch lists every tensor, a line each
         raise CheckpointError(f"{path} does not fit together: {reason}; train again") from error
-    return Model(path, manifest, digest, settings, ensemble, encoder)
-
-
-def model_tensors(ensemble: Ensemble, encoder: Encoder) -> dict[str, Tensor]:
-    """Return the tensors of a model's weights file."""
-    tensors = {f"ensemble.{name}": tensor.contiguous() for name, tensor in ensemble.state_dict().items()}
-    tensors["encoder.mean"] = torch.from_numpy(encoder.mean.copy())
-    tensors["encoder.std"] = torch.from_numpy(encoder.std.copy())
-    return tensors
+    return Model(path, manifest, digest, settings, learned)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from agents.encoding import Encoder
 from agents.ensemble import Ensemble
@@ -15,7 +17,46 @@ from agents.settings import Settings
 from engine.environment import action_weights, ready_symbols
 from engine.errors import PolicyError
 from engine.observation import Observation
-from engine.policy import Decision
+from engine.policy import Decision, Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedEnsemble:
+    """A trained ensemble with its encoder, and the seed of the weights it began with."""
+
+    ensemble: Ensemble
+    encoder: Encoder
+    settings: Settings
+    seed: int
+
+    @classmethod
+    def of(cls, settings: Settings, n_assets: int, seed: int, tensors: dict[str, Tensor]) -> LearnedEnsemble:
+        """Return the ensemble of a model's tensors."""
+        encoder = Encoder(tensors.pop("encoder.mean").numpy(), tensors.pop("encoder.std").numpy())
+        ensemble = Ensemble(settings, encoder.size, n_assets, seed)
+        ensemble.load_state_dict({name.removeprefix("ensemble."): tensor for name, tensor in tensors.items()})
+        return cls(ensemble, encoder, settings, seed)
+
+    def policy(self) -> EnsemblePolicy:
+        """Return a fresh policy of the trained ensemble."""
+        return EnsemblePolicy(self.ensemble, self.encoder, self.settings)
+
+    def untrained_policy(self) -> EnsemblePolicy:
+        """Return a policy of the same ensemble as it was before the first training step."""
+        initial = Ensemble(self.settings, self.encoder.size, len(self.encoder.mean), self.seed)
+        return EnsemblePolicy(initial, self.encoder, self.settings)
+
+    def agent_policy(self, number: int) -> EnsemblePolicy:
+        """Return a policy of one agent alone."""
+        return EnsemblePolicy(self.ensemble, self.encoder, self.settings, only=number)
+
+
+def model_tensors(ensemble: Ensemble, encoder: Encoder) -> dict[str, Tensor]:
+    """Return the tensors of a model's weights file."""
+    tensors = {f"ensemble.{name}": tensor.contiguous() for name, tensor in ensemble.state_dict().items()}
+    tensors["encoder.mean"] = torch.from_numpy(encoder.mean.copy())
+    tensors["encoder.std"] = torch.from_numpy(encoder.std.copy())
+    return tensors
 
 
 class EnsemblePolicy:
@@ -25,12 +66,14 @@ class EnsemblePolicy:
     the state carried from session to session. It must be asked once a session, as MarsStrategy sees to.
     """
 
-    def __init__(self, ensemble: Ensemble, encoder: Encoder, settings: Settings) -> None:
+    def __init__(self, ensemble: Ensemble, encoder: Encoder, settings: Settings, only: int | None = None) -> None:
+        self.agent_names = settings.agent_names
         self.features = settings.features
         self.lookback_bars = settings.lookback_bars
         self._ensemble = ensemble
         self._encoder = encoder
         self._settings = settings
+        self._only = only
         self._weights: list[float] | None = None
         self._age = 0
 
@@ -52,10 +95,10 @@ class EnsemblePolicy:
         return -sum(weight * math.log(weight) for weight in self._weights or () if weight > 0)
 
     @torch.inference_mode()
-    def act(self, state: torch.Tensor) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    def act(self, state: Tensor) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         """Return the aggregated action (N,) for a (1, S) state and count one session."""
         if self._weights is None or self._age >= self._settings.refresh_sessions:
-            self._weights = self._ensemble.agent_weights(state)[0].tolist()
+            self._weights = self._fresh_weights(state)
             self._age = 0
         self._age += 1
         weights = torch.tensor(self._weights)
@@ -63,6 +106,33 @@ class EnsemblePolicy:
             (weights[:, None] * self._ensemble.proposals(state)[:, 0]).sum(dim=0).numpy()
         )
         return action
+
+    def _fresh_weights(self, state: Tensor) -> list[float]:
+        if self._only is not None:
+            return [float(k == self._only) for k in range(self._settings.n_agents)]
+        weights: list[float] = self._ensemble.agent_weights(state)[0].tolist()
+        return weights
+
+    @torch.inference_mode()
+    def explain(self, observation: Observation) -> Explanation | None:
+        """Return what each agent proposes, with its critic's and its safety critic's opinion of it."""
+        if not ready_symbols(observation).any():
+            return None
+        state = torch.from_numpy(self._encoder(observation))[None]
+        stale = self._weights is None or self._age >= self._settings.refresh_sessions
+        weights = self._fresh_weights(state) if stale else self._weights
+        actions = self._ensemble.proposals(state)
+        taken = torch.cat([state.expand(self._settings.n_agents, -1, -1), actions], dim=-1)
+        step = self._settings.step_size
+        return Explanation(
+            agents=self.agent_names,
+            agent_weights=np.asarray(weights),
+            proposals=np.stack([action_weights(observation, a.numpy().astype(float), step) for a in actions[:, 0]]),
+            value=self._ensemble.critic(taken)[:, 0, 0].numpy().astype(float),
+            risk=self._ensemble.safety(taken)[:, 0, 0].numpy().astype(float),
+            value_means="Q_i(s, a): discounted sum of the rewards that the agent's critic expects",
+            risk_means="C_i(s, a): risk score in [0, 1] that the agent's safety critic expects",
+        )
 
     def state(self) -> dict[str, Any]:
         """Return the controller's weights in use and for how many sessions they have been."""

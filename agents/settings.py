@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from engine.arrays import FloatArray
 from engine.environment import STEP_SIZE
-from engine.errors import ConfigError
+from engine.errors import ConfigError, did_you_mean
 from engine.indicators import LOOKBACK_BARS, MARS_FEATURES
 
 
@@ -32,6 +33,9 @@ class Settings:
     update_every : environment steps per update of all agents (1 as published).
     episodes, patience, validation_every : counted in episodes.
     """
+
+    method: ClassVar[str] = "ensemble"
+    fixed_universe: ClassVar[bool] = True
 
     name: str = "published"
     features: tuple[str, ...] = MARS_FEATURES
@@ -111,5 +115,71 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-SETTINGS = {"published": Settings()}
+class AnySettings(Protocol):
+    """What the settings of every method of training have.
+
+    Attributes
+    ----------
+    method : how it is trained and what it becomes.
+    fixed_universe : True when it trades the symbols it was trained on and no others.
+    name : of the setting, with its ablation.
+    """
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def fixed_universe(self) -> bool: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def episodes(self) -> int: ...
+
+    @property
+    def agent_names(self) -> tuple[str, ...]: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+SETTINGS: dict[str, AnySettings] = {"published": Settings()}
 """The named settings of ``--setting``."""
+
+ABLATIONS: dict[str, dict[str, AnySettings]] = {}
+"""By setting, the variants of ``--ablation``."""
+
+_METHODS: dict[str, Callable[[dict[str, Any]], AnySettings]] = {"ensemble": Settings.from_dict}
+
+
+def settings_of(setting: str, ablation: str | None = None) -> AnySettings:
+    """Return named settings.
+
+    Raises
+    ------
+    ConfigError
+        When a name is unknown; says the nearest.
+    """
+    if setting not in SETTINGS:
+        hint = did_you_mean(setting, tuple(SETTINGS))
+        raise ConfigError(f"unknown setting {setting!r}{hint}: there are {', '.join(SETTINGS)}")
+    if ablation is None:
+        return SETTINGS[setting]
+    known = ABLATIONS.get(setting, {})
+    if ablation not in known:
+        there = f"there are {', '.join(known)}" if known else "there are none"
+        raise ConfigError(f"{setting} has no ablation {ablation!r}{did_you_mean(ablation, tuple(known))}: {there}")
+    return known[ablation]
+
+
+def settings_from(method: str, values: dict[str, Any]) -> AnySettings:
+    """Return the settings that ``to_dict`` of a method's settings wrote.
+
+    Raises
+    ------
+    ConfigError
+        When the method is unknown, or a key is unknown or missing.
+    """
+    if method not in _METHODS:
+        raise ConfigError(f"unknown method {method!r}: there are {', '.join(_METHODS)}")
+    return _METHODS[method](values)

@@ -8,15 +8,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 
-from agents.checkpoint import HISTORY, LOOKS, MANIFEST, WEIGHTS, Model, load_model, model_tensors, save_model
+from agents.checkpoint import HISTORY, LOOKS, MANIFEST, WEIGHTS, Model, load_model, save_model
 from agents.encoding import Encoder
 from agents.ensemble import Ensemble, Learner, Losses, Targets
-from agents.policy import EnsemblePolicy
+from agents.identity import identity_of
+from agents.policy import EnsemblePolicy, model_tensors
 from agents.replay import Replay
 from agents.resume import (
     FOLDER,
@@ -27,7 +28,7 @@ from agents.resume import (
     load_state,
     save_state,
 )
-from agents.settings import Settings
+from agents.settings import AnySettings, Settings
 from engine.backtest import run_policy
 from engine.environment import PortfolioEnv, Reward
 from engine.errors import CheckpointError, ConfigError
@@ -266,28 +267,7 @@ class Trainer:
         return checkpoint_score(result.metrics())
 
     def _identity(self) -> dict[str, Any]:
-        """Return what must be equal for two runs to be the same training."""
-        panel, terms = self._panel, self._terms
-        return {
-            "symbols": list(panel.symbols),
-            "data_hash": panel.rows(0, self._validation.last + 1).content_hash,
-            "closes_only": panel.closes_only,
-            "train": self._dates(self._train),
-            "validation": self._dates(self._validation),
-            "settings": self._settings.to_dict(),
-            "seed": self._seed,
-            "terms": {
-                "cash": terms.cash,
-                **terms.costs.table(),
-                "cap": terms.limits.cap if terms.limits else None,
-                "cash_buffer": terms.limits.cash_buffer if terms.limits else None,
-                "fill": terms.timing.name.lower(),
-                "fractional": terms.fractional,
-            },
-        }
-
-    def _dates(self, window: Window) -> list[str]:
-        return [str(self._panel.sessions[window.first]), str(self._panel.sessions[window.last])]
+        return identity_of(self._panel, self._train, self._validation, self._settings, self._seed, self._terms)
 
     def _save(self) -> None:
         save_state(self._out, self._identity(), self._learner, self._replay, self._random, self._state)
@@ -298,6 +278,7 @@ class Trainer:
         assert state.best_tensors is not None
         manifest = {
             "setting": self._settings.name,
+            "method": self._settings.method,
             "features": list(self._settings.features),
             "lookback_bars": self._settings.lookback_bars,
             **self._identity(),
@@ -360,9 +341,9 @@ def use_threads(count: int | None) -> None:
     torch.set_num_threads(count or os.cpu_count() or 1)
 
 
-def with_episodes(settings: Settings, episodes: int | None) -> Settings:
+def with_episodes(settings: AnySettings, episodes: int | None) -> AnySettings:
     """Return the settings with another number of episodes."""
-    return settings if episodes is None else replace(settings, episodes=episodes)
+    return settings if episodes is None else replace(cast(Any, settings), episodes=episodes)
 
 
 def _history_csv(history: list[dict[str, Any]]) -> str:

@@ -65,6 +65,44 @@ class FittablePolicy(Policy, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a learned policy decides what it decides in one session.
+
+    Attributes
+    ----------
+    agents : A names, most cautious first; one for a single agent.
+    agent_weights : (A,) weight of each agent in the decision, sum 1.
+    proposals : (A, N) target weights that each agent alone would ask for, before limits; NaN where it asks for none.
+    value, risk : (A,) predicted value and risk of its proposal; NaN where nothing predicts them.
+    value_means, risk_means : what these numbers are, unit included.
+    """
+
+    agents: tuple[str, ...]
+    agent_weights: FloatArray
+    proposals: FloatArray
+    value: FloatArray
+    risk: FloatArray
+    value_means: str
+    risk_means: str
+
+
+@runtime_checkable
+class LearnedPolicy(Policy, Protocol):
+    """A policy of one or several trained agents.
+
+    Attributes
+    ----------
+    agent_names : A names, most cautious first.
+    """
+
+    agent_names: tuple[str, ...]
+
+    def explain(self, observation: Observation) -> Explanation | None:
+        """Return why `decide`, called next, decides as it does; None where it decides nothing. Changes no state."""
+        ...
+
+
 Decide = Callable[[Observation], Decision | None]
 
 

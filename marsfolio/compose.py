@@ -136,7 +136,7 @@ def remarks_of(plan: AnyPlan, market: Market, model: Model | None, result: Resul
         return found
     policy = plan.make_policy()
     missing = policy.lookback_bars - 1 - plan.first
-    if policy.features and missing > 0:
+    if (policy.features or model is not None) and missing > 0:
         found.append(
             f"the data begins {plan.first} sessions before the run and features use {policy.lookback_bars}: "
             f"the first {missing} decisions see less history than in training"
@@ -166,11 +166,22 @@ def absolute_benchmark(text: str | None) -> dict[str, str]:
     return {"benchmark": str(path.resolve()) + (f":{symbol}" if symbol else "")}
 
 
-def plan_model(model: Model, panel: MarketPanel, terms: Terms, span: Window, trained: bool = True) -> Plan:
-    """Return the backtest of a model, or of its ensemble as it was before training."""
+def plan_model(
+    model: Model, panel: MarketPanel, terms: Terms, span: Window, trained: bool = True, agent: str | None = None
+) -> Plan:
+    """Return the backtest of a model, of its agents as they were before training, or of one agent alone.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such agent.
+    """
     from strategies.mars import MarsStrategy
 
-    make_policy = model.policy if trained else model.untrained_policy
+    make_policy: Callable[[], Policy] = model.policy if trained else model.untrained_policy
+    if agent is not None:
+        model.agent_policy(agent)
+        make_policy = partial(model.agent_policy, agent)
     return Plan(panel, make_policy, MarsStrategy, terms, span.first, span.last)
 
 
@@ -265,17 +276,27 @@ def holding(plan: AnyPlan) -> Plan:
     return plan_strategy("buy_and_hold", plan.panel, terms, Window(plan.first, plan.last), Schedule.DAILY, None)
 
 
-def market_of_model(path: Path, data: Path | None) -> tuple[Model, Market]:
-    """Return a model and the bars of its symbols, in its order.
+def market_of_model(path: Path, data: Path | None, symbols: Sequence[str] | None = None) -> tuple[Model, Market]:
+    """Return a model and the bars it trades: of its symbols in its order, or of any where it is not tied to some.
+
+    Parameters
+    ----------
+    symbols : those to trade, for a model that may; all in the data for None.
 
     Raises
     ------
     DataError
-        When the data lacks one of the model's symbols.
+        When the data lacks one of the symbols.
+    ConfigError
+        When symbols are given for a model that trades those it was trained on.
     """
     from agents.checkpoint import load_model
 
     model = load_model(path)
+    if model.symbols is None:
+        return model, load_market(data, symbols)
+    if symbols is not None:
+        raise ConfigError(f"--symbols goes with a model of any universe: {path} trades those it was trained on")
     market = load_market(data, model.symbols)
     return model, Market(market.panel.select(model.symbols), market.notes)
 
@@ -354,7 +375,7 @@ def market_of_run(run: Run, data: Path | None = None) -> Market:
     path = Path(options["data"]) if data is None and "data" in options else data
     try:
         if "model" in options:
-            return market_of_model(Path(options["model"]), path)[1]
+            return market_of_model(Path(options["model"]), path, parse_symbols(options.get("symbols")))[1]
         return load_market(path, parse_symbols(options.get("symbols")))
     except DataError as error:
         raise DataError(f"the bars of {run.path}: {error}; --data names another file") from error

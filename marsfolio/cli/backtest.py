@@ -11,6 +11,7 @@ import typer
 from marsfolio.cli.choice import check_choice, market_of, plan_of
 from marsfolio.cli.ladder import FOLDER, Rungs, ladder_table, print_ladder, run_ladder, write_ladder
 from marsfolio.cli.options import (
+    Agent,
     Cap,
     Cash,
     CashBuffer,
@@ -52,6 +53,7 @@ def backtest(
     symbols: Symbols = None,
     model: ModelFolder = None,
     untrained: Untrained = False,
+    agent: Agent = None,
     strategy: Strategy = None,
     param: Param = None,
     weights: Weights = None,
@@ -95,14 +97,14 @@ def backtest(
     from marsfolio.runs import recording, write_run
     from marsfolio.statistics import statistics_of
 
-    check_choice(model, untrained, strategy, param, weights, symbols, rebalance)
+    check_choice(model, untrained, strategy, param, weights, rebalance, agent)
     ladder = _ladder(costs, commission_bps, slippage_bps)
     dearest = max(ladder)
     terms = terms_of(cash, ladder[dearest], fill, fractional)
     with recording(out, KIND):
         trained, market, terms = market_of(model, data, symbols, terms, cap, cash_buffer)
         span = window(market.panel, start, end, "--start/--end")
-        plan = plan_of(trained, untrained, str(strategy), param, market, terms, span, rebalance, weights)
+        plan = plan_of(trained, untrained, str(strategy), param, market, terms, span, rebalance, weights, agent)
         of_benchmark, remarks = load_benchmark(benchmark, market.panel, span, cash)
         results = run_ladder(plan, ladder, engine.value)
         result = results[dearest]

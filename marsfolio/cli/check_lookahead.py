@@ -9,6 +9,7 @@ import typer
 from engine.errors import LookAheadError
 from marsfolio.cli.choice import check_choice, market_of, plan_of
 from marsfolio.cli.options import (
+    Agent,
     Cap,
     Cash,
     CashBuffer,
@@ -50,6 +51,7 @@ def check_lookahead(
     symbols: Symbols = None,
     model: ModelFolder = None,
     untrained: Untrained = False,
+    agent: Agent = None,
     strategy: Strategy = None,
     param: Param = None,
     weights: Weights = None,
@@ -78,11 +80,11 @@ def check_lookahead(
     from marsfolio.compose import window
     from marsfolio.plans import check_plan
 
-    check_choice(model, untrained, strategy, param, weights, symbols, rebalance)
+    check_choice(model, untrained, strategy, param, weights, rebalance, agent)
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
     trained, market, terms = market_of(model, data, symbols, terms, cap, cash_buffer)
     span = window(market.panel, start, end, "--start/--end")
-    plan = plan_of(trained, untrained, str(strategy), param, market, terms, span, rebalance, weights)
+    plan = plan_of(trained, untrained, str(strategy), param, market, terms, span, rebalance, weights, agent)
     with progress_bar("sessions") as progress:
         report = check_plan(plan, dates, seed, progress)
     _print(report, plan, by_file=weights is not None)

@@ -22,8 +22,8 @@ def check_choice(
     strategy: str | None,
     param: list[str] | None,
     weights: Path | None,
-    symbols: str | None,
     rebalance: Rebalance,
+    agent: str | None = None,
 ) -> None:
     """Refuse flags that do not go together.
 
@@ -39,14 +39,16 @@ def check_choice(
             f"give either --model FOLDER or --strategy NAME, not both: --model is {model} and --strategy is {strategy} "
             "(one may come from the --config file)"
         )
-    if model is not None and (weights is not None or symbols is not None):
-        raise ConfigError("--weights and --symbols go with --strategy; a model trades the symbols it was trained on")
+    if model is not None and weights is not None:
+        raise ConfigError("--weights goes with --strategy")
     if model is not None and rebalance is not Rebalance.DAILY:
         raise ConfigError("--rebalance goes with --strategy; a model decides in every session, as in its training")
     if strategy is not None and is_own(strategy) and weights is not None:
         raise ConfigError("--weights goes with --strategy weights")
-    if model is None and untrained:
-        raise ConfigError("--untrained goes with --model")
+    if model is None and (untrained or agent is not None):
+        raise ConfigError("--untrained and --agent go with --model")
+    if untrained and agent is not None:
+        raise ConfigError("give either --untrained or --agent, not both")
     if param and (strategy is None or not is_own(strategy)):
         raise ConfigError("--param goes with a --strategy of your own, FILE.py:NAME")
 
@@ -65,7 +67,7 @@ def market_of(
 
     if model is None:
         return None, load_market(data, parse_symbols(symbols)), with_limits(terms, cap, cash_buffer, None)
-    trained, market = market_of_model(model, data)
+    trained, market = market_of_model(model, data, parse_symbols(symbols))
     return trained, market, with_limits(terms, cap, cash_buffer, MODEL_LIMITS)
 
 
@@ -79,6 +81,7 @@ def plan_of(
     span: Window,
     rebalance: Rebalance,
     weights: Path | None,
+    agent: str | None = None,
 ) -> AnyPlan:
     """Return the backtest of the model, or of the strategy when there is none."""
     from engine.rebalancer import Schedule
@@ -86,7 +89,7 @@ def plan_of(
     from strategies.loader import load_own, parse_params
 
     if trained is not None:
-        return plan_model(trained, market.panel, terms, span, not untrained)
+        return plan_model(trained, market.panel, terms, span, not untrained, agent)
     if is_own(strategy):
         own = load_own(strategy, parse_params(param or ()))
         return plan_own(own, market.panel, terms, span, Schedule(rebalance.value))

@@ -64,14 +64,14 @@ def demo(
 def _trained(panel: MarketPanel, episodes: int, seed: int, out: Path) -> Model:
     from dataclasses import replace
 
-    from agents.settings import SETTINGS
+    from agents.settings import Settings
     from agents.training import Trainer
     from engine.limits import MODEL_LIMITS
     from engine.rebalancer import Terms
     from marsfolio.cli.train import run_training
     from marsfolio.compose import parse_window
 
-    settings = replace(SETTINGS["published"], episodes=episodes, update_every=2, validation_every=1, controller_every=1)
+    settings = replace(Settings(), episodes=episodes, update_every=2, validation_every=1, controller_every=1)
     windows = (parse_window(panel, TRAIN, "train"), parse_window(panel, VALIDATION, "validation"))
     return run_training(Trainer(panel, *windows, settings, Terms(limits=MODEL_LIMITS), seed, out), episodes, out)
 

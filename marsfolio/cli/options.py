@@ -53,10 +53,14 @@ Param = Annotated[
     list[str] | None,
     typer.Option("--param", metavar="NAME=VALUE", help="A parameter of your own --strategy; may be given again."),
 ]
+SettingName = Annotated[
+    str, typer.Option("--setting", help="Which settings to train with: published is arXiv 2508.01173 as it stands.")
+]
 ModelFolder = Annotated[Path | None, typer.Option("--model", help="Folder that `marsfolio train` wrote.")]
 Untrained = Annotated[
     bool, typer.Option("--untrained/--no-untrained", help="The model's ensemble as it was before training.")
 ]
+Agent = Annotated[str | None, typer.Option(help="One agent of the model alone, such as agent_03.")]
 Weights = Annotated[Path | None, typer.Option(help="Target weights: a CSV or parquet of date, symbol, weight.")]
 RebalanceOption = Annotated[Rebalance, typer.Option("--rebalance", help="How often a strategy may rebalance.")]
 Start = Annotated[str | None, typer.Option(help="First session, YYYY-MM-DD; the data's first when absent.")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from marsfolio.cli.options import (
     Fill,
     FillOption,
     Fractional,
+    SettingName,
     SlippageBps,
     Symbols,
     costs_of,
@@ -28,13 +28,7 @@ from marsfolio.config import ConfigOption
 
 if TYPE_CHECKING:
     from agents.checkpoint import Model
-    from agents.training import Trainer
-
-
-class Setting(StrEnum):
-    """Values of ``--setting``."""
-
-    PUBLISHED = "published"
+    from agents.methods import AnyTrainer
 
 
 def train(
@@ -44,7 +38,10 @@ def train(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
-    setting: Annotated[Setting, typer.Option(help="Which settings to train with.")] = Setting.PUBLISHED,
+    setting: SettingName = "published",
+    ablation: Annotated[
+        str | None, typer.Option(help="A named variant of the setting, with one part left out.")
+    ] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Episodes at most; 300 when absent.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted training.")] = False,
@@ -59,18 +56,19 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all when absent.")] = None,
 ) -> None:
     """Train the ten-agent ensemble on past bars and write a model folder."""
-    from agents.settings import SETTINGS
-    from agents.training import Trainer, check_model_folder, with_episodes
+    from agents.methods import make_trainer
+    from agents.settings import settings_of
+    from agents.training import check_model_folder, with_episodes
     from engine.limits import MODEL_LIMITS
     from marsfolio.compose import load_market, parse_symbols, parse_window, with_limits
 
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
-    settings = with_episodes(SETTINGS[setting.value], episodes)
+    settings = with_episodes(settings_of(setting, ablation), episodes)
     check_model_folder(out, resume)
     market = load_market(data, parse_symbols(symbols))
     for note in market.notes:
         print(f"note: {note}")
-    trainer = Trainer(
+    trainer = make_trainer(
         market.panel,
         parse_window(market.panel, train, "--train"),
         parse_window(market.panel, validation, "--validation"),
@@ -87,7 +85,9 @@ def train(
     )
 
 
-def run_training(trainer: Trainer, episodes: int, out: Path, resume: bool = False, threads: int | None = None) -> Model:
+def run_training(
+    trainer: AnyTrainer, episodes: int, out: Path, resume: bool = False, threads: int | None = None
+) -> Model:
     """Train with a progress bar.
 
     Raises

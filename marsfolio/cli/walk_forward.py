@@ -21,20 +21,20 @@ from marsfolio.cli.options import (
     Fractional,
     NullPaths,
     Param,
+    SettingName,
     SlippageBps,
     Symbols,
     Trials,
     costs_of,
     terms_of,
 )
-from marsfolio.cli.train import Setting
 from marsfolio.config import ConfigOption, resolved
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from agents.checkpoint import Model
-    from agents.settings import Settings
+    from agents.settings import AnySettings
     from engine.panel import MarketPanel
     from engine.rebalancer import Terms
     from engine.result import Result
@@ -69,7 +69,7 @@ def walk_forward(
     anchored: Annotated[
         bool, typer.Option("--anchored/--rolling", help="Training windows that grow, or that keep their length.")
     ] = False,
-    setting: Annotated[Setting, typer.Option(help="Which settings to train with.")] = Setting.PUBLISHED,
+    setting: SettingName = "published",
     episodes: Annotated[int | None, typer.Option(min=1, help="Episodes at most in each window.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted walk.")] = False,
@@ -112,7 +112,7 @@ def walk_forward(
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
     terms = with_limits(terms, cap, cash_buffer, MODEL_LIMITS if strategy is None else None)
     own = None if strategy is None else load_own(strategy, parse_params(param or ()))
-    settings = None if own else settings_of(setting, episodes, validation_sessions)
+    settings = None if own else settings_for(setting, episodes, validation_sessions)
     with recording(out, KIND, (MODELS,)):
         market = load_market(data, parse_symbols(symbols))
         panel = market.panel
@@ -152,7 +152,7 @@ def walk_forward(
     print_metrics({"walk-forward": result.metrics()}, f"Walk-forward run written to {out}", remarks)
 
 
-def settings_of(setting: Setting, episodes: int | None, validation_sessions: int) -> Settings:
+def settings_for(setting: str, episodes: int | None, validation_sessions: int) -> AnySettings:
     """Return the settings of the ensembles.
 
     Raises
@@ -160,25 +160,25 @@ def settings_of(setting: Setting, episodes: int | None, validation_sessions: int
     ConfigError
         When there would be no validation window to choose an episode by.
     """
-    from agents.settings import SETTINGS
+    from agents.settings import settings_of
     from agents.training import with_episodes
 
     if validation_sessions < 2:
         raise ConfigError(f"--validation-sessions must be at least 2 for an ensemble, was {validation_sessions}")
-    return with_episodes(SETTINGS[setting.value], episodes)
+    return with_episodes(settings_of(setting), episodes)
 
 
 def _models(
     panel: MarketPanel,
     folds: tuple[Fold, ...],
-    settings: Settings,
+    settings: AnySettings,
     terms: Terms,
     seed: int,
     out: Path,
     resume: bool,
     threads: int | None,
 ) -> list[Model]:
-    from agents.training import Trainer
+    from agents.methods import make_trainer
     from marsfolio.cli.train import run_training
 
     models = []
@@ -188,7 +188,7 @@ def _models(
         days = [str(panel.sessions[row]) for row in (*fold.train, *fold.test)]
         print(f"window {number} of {len(folds)}: training on {days[0]} to {days[1]}, for {days[2]} to {days[3]}")
         folder = out / f"{number:02d}"
-        trainer = Trainer(known, fold.train, fold.validation, settings, terms, seed, folder)
+        trainer = make_trainer(known, fold.train, fold.validation, settings, terms, seed, folder)
         models.append(run_training(trainer, settings.episodes, folder, resume, threads))
     return models
 

@@ -25,10 +25,10 @@ from agents.checkpoint import (
     Model,
     append_look,
     load_model,
-    model_tensors,
     save_model,
     write_atomically,
 )
+from agents.policy import model_tensors
 from agents.resume import FILE, FOLDER
 from agents.training import EpisodeReport, Silence
 from engine.backtest import run_policy
@@ -94,7 +94,7 @@ def flip_bit(path: Path, at: int) -> None:
 
 
 def tensors_of(model: Model) -> dict[str, torch.Tensor]:
-    return model_tensors(model.ensemble, model.encoder)
+    return model_tensors(model.learned.ensemble, model.learned.encoder)
 
 
 def test_a_loaded_model_is_the_model_that_was_saved(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ from toys import (
 )
 
 from agents import training
-from agents.checkpoint import HISTORY, MANIFEST, WEIGHTS, Model, load_model, model_tensors
+from agents.checkpoint import HISTORY, MANIFEST, WEIGHTS, Model, load_model
 from agents.ensemble import Losses
+from agents.policy import model_tensors
 from agents.resume import FILE, FOLDER, check_identity, has_state
 from agents.training import (
     EpisodeReport,

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.checkpoint import Model, model_tensors
+from agents.checkpoint import Model
+from agents.policy import model_tensors
 from agents.settings import Settings
 from agents.training import Reporter, Trainer, Window
 from engine.limits import MODEL_LIMITS
@@ -77,7 +78,7 @@ def train_model(out: Path, reporter: Reporter | None = None, resume: bool = Fals
 
 
 def tensors_of(model: Model) -> dict[str, torch.Tensor]:
-    return model_tensors(model.ensemble, model.encoder)
+    return model_tensors(model.learned.ensemble, model.learned.encoder)
 
 
 def same_weights(first: Model, second: Model) -> bool:

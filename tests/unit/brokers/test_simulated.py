@@ -63,7 +63,7 @@ def test_the_analyzer_sees_the_equity_that_the_account_records() -> None:
 
 def test_a_mars_strategy_without_an_ensemble_is_refused() -> None:
     broker, feed = broker_of(PANEL)
-    with pytest.raises(InputError, match="needs a trained ensemble, was given EqualWeight"):
+    with pytest.raises(InputError, match="needs a policy of trained agents, was given EqualWeight"):
         run_cerebro(MarsStrategy, {"policy": EqualWeight()}, feed, broker)
 
 

@@ -1,0 +1,41 @@
+"""Which trainer trains which settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from agents.checkpoint import Model
+from agents.settings import AnySettings, Settings
+from agents.training import Reporter, Trainer
+from engine.errors import ConfigError
+from engine.panel import MarketPanel, Window
+from engine.rebalancer import Terms
+
+
+class AnyTrainer(Protocol):
+    """One training run, resumable."""
+
+    @property
+    def episodes_done(self) -> int:
+        """Episodes finished, whose state is on disk."""
+        ...
+
+    def run(self, resume: bool = False, reporter: Reporter | None = None) -> Model:
+        """Train to the end, write the model folder and return the model; see `agents.training.Trainer.run`."""
+        ...
+
+
+def make_trainer(
+    panel: MarketPanel, train: Window, validation: Window, settings: AnySettings, terms: Terms, seed: int, out: Path
+) -> AnyTrainer:
+    """Return the trainer of some settings; the arguments are those of `agents.training.Trainer`.
+
+    Raises
+    ------
+    ConfigError
+        When the windows do not suit the settings.
+    """
+    if isinstance(settings, Settings):
+        return Trainer(panel, train, validation, settings, terms, seed, out)
+    raise ConfigError(f"nothing trains {settings.name!r}")
