@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from agents.networks import EnsembleMLP, follow
 from agents.replay import Batch
+from agents.reporting import Losses
 from agents.settings import Settings
-
-
-class Losses(NamedTuple):
-    """Mean losses over the agents of one update."""
-
-    actor: float
-    critic: float
-    safety: float
 
 
 class Ensemble(nn.Module):

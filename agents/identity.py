@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from agents.settings import AnySettings
+from engine.errors import CheckpointError
 from engine.panel import MarketPanel, Window
 from engine.rebalancer import Terms
 
@@ -31,6 +34,28 @@ def identity_of(
             "fractional": terms.fractional,
         },
     }
+
+
+def check_identity(out: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse to go on with a training that was started differently.
+
+    Raises
+    ------
+    CheckpointError
+        Naming the first entry of ``wanted`` that differs in ``saved``, and both values.
+    """
+    wanted = json.loads(json.dumps(wanted))
+    for key, new in wanted.items():
+        old, name = saved.get(key), key
+        if old == new:
+            continue
+        if isinstance(new, dict) and isinstance(old, dict):
+            part = next(k for k in {**new, **old} if k not in old or k not in new or old[k] != new[k])
+            old, new, name = old.get(part), new.get(part), f"{key}.{part}"
+        raise CheckpointError(
+            f"{out} was started with {name} = {old}, this command says {new}: resume with the same arguments, "
+            "or train into another --out"
+        )
 
 
 def _dates(panel: MarketPanel, window: Window) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from agents.policy import LearnedEnsemble
+from agents.profiles.policy import LearnedProfiles
+from agents.profiles.settings import ProfileSettings
 from agents.settings import AnySettings, Settings
 from engine.errors import ConfigError
 from engine.policy import LearnedPolicy
@@ -39,4 +41,6 @@ def learned_of(settings: AnySettings, manifest: Mapping[str, Any], tensors: dict
     """
     if isinstance(settings, Settings):
         return LearnedEnsemble.of(settings, len(manifest["symbols"]), int(manifest["seed"]), tensors)
+    if isinstance(settings, ProfileSettings):
+        return LearnedProfiles.of(settings, int(manifest["seed"]), tensors)
     raise ConfigError(f"no method {settings.method!r}")

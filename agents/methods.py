@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Protocol
 
 from agents.checkpoint import Model
+from agents.profiles.settings import ProfileSettings
+from agents.profiles.training import ProfileTrainer
+from agents.reporting import Reporter
 from agents.settings import AnySettings, Settings
-from agents.training import Reporter, Trainer
+from agents.training import Trainer
 from engine.errors import ConfigError
 from engine.panel import MarketPanel, Window
 from engine.rebalancer import Terms
@@ -38,4 +41,6 @@ def make_trainer(
     """
     if isinstance(settings, Settings):
         return Trainer(panel, train, validation, settings, terms, seed, out)
+    if isinstance(settings, ProfileSettings):
+        return ProfileTrainer(panel, train, validation, settings, terms, seed, out)
     raise ConfigError(f"nothing trains {settings.name!r}")

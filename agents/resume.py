@@ -17,6 +17,7 @@ from torch import Tensor
 
 from agents.checkpoint import write_atomically
 from agents.ensemble import Learner
+from agents.identity import check_identity
 from agents.replay import Replay
 from engine.errors import CheckpointError
 
@@ -130,28 +131,6 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} is not a training state: {error}; remove {path.parent} and train again without --resume"
         ) from error
     return tensors, document
-
-
-def check_identity(out: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Refuse to go on with a training that was started differently.
-
-    Raises
-    ------
-    CheckpointError
-        Naming the first entry of ``wanted`` that differs in ``saved``, and both values.
-    """
-    wanted = json.loads(json.dumps(wanted))
-    for key, new in wanted.items():
-        old, name = saved.get(key), key
-        if old == new:
-            continue
-        if isinstance(new, dict) and isinstance(old, dict):
-            part = next(k for k in {**new, **old} if k not in old or k not in new or old[k] != new[k])
-            old, new, name = old.get(part), new.get(part), f"{key}.{part}"
-        raise CheckpointError(
-            f"{out} was started with {name} = {old}, this command says {new}: resume with the same arguments, "
-            "or train into another --out"
-        )
 
 
 def _network_tensors(learner: Learner) -> dict[str, Tensor]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from agents.profiles.settings import MARSFOLIO, PROFILE_ABLATIONS, ProfileSettings
+from agents.tables import tuples
 from engine.arrays import FloatArray
 from engine.environment import STEP_SIZE
 from engine.errors import ConfigError, did_you_mean
@@ -103,16 +105,10 @@ class Settings:
         ConfigError
             When a key is unknown or missing.
         """
-        if not isinstance(values, dict):
-            raise ConfigError(f"settings must be a table of keys and values, was {values!r}")
         try:
-            return cls(**_tuples(values))
+            return cls(**tuples(values))
         except TypeError as error:
             raise ConfigError(f"settings: {error}") from error
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 class AnySettings(Protocol):
@@ -143,13 +139,16 @@ class AnySettings(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-SETTINGS: dict[str, AnySettings] = {"published": Settings()}
+SETTINGS: dict[str, AnySettings] = {"marsfolio": MARSFOLIO, "published": Settings()}
 """The named settings of ``--setting``."""
 
-ABLATIONS: dict[str, dict[str, AnySettings]] = {}
+ABLATIONS: dict[str, Mapping[str, AnySettings]] = {"marsfolio": PROFILE_ABLATIONS}
 """By setting, the variants of ``--ablation``."""
 
-_METHODS: dict[str, Callable[[dict[str, Any]], AnySettings]] = {"ensemble": Settings.from_dict}
+_METHODS: dict[str, Callable[[dict[str, Any]], AnySettings]] = {
+    "ensemble": Settings.from_dict,
+    "profiles": ProfileSettings.from_dict,
+}
 
 
 def settings_of(setting: str, ablation: str | None = None) -> AnySettings:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from agents.checkpoint import HISTORY, LOOKS, MANIFEST, WEIGHTS, Model, load_model, save_model
 from agents.encoding import Encoder
-from agents.ensemble import Ensemble, Learner, Losses, Targets
-from agents.identity import identity_of
+from agents.ensemble import Ensemble, Learner, Targets
+from agents.identity import check_identity, identity_of
 from agents.policy import EnsemblePolicy, model_tensors
 from agents.replay import Replay
+from agents.reporting import EpisodeReport, Losses, Reporter, Silence, checkpoint_score, deterministic
 from agents.resume import (
     FOLDER,
     TrainingState,
-    check_identity,
     discard_state,
     has_state,
     load_state,
@@ -35,56 +33,6 @@ from engine.errors import CheckpointError, ConfigError
 from engine.observation import feature_table
 from engine.panel import MarketPanel, Window
 from engine.rebalancer import Terms
-
-
-@dataclass(frozen=True, slots=True)
-class EpisodeReport:
-    """One line of the training history.
-
-    Attributes
-    ----------
-    equity : account value at the episode's end over its beginning, with exploration noise and costs.
-    reward : mean reward of a step.
-    actor_loss, critic_loss, safety_loss : means over the episode's updates and the agents.
-    controller_loss : mean over the updates after this episode; NaN without any.
-    agents_in_use : exp of the mean entropy of the controller's weights in this episode: 1 when a single agent
-        decides at a time, A when all count alike.
-    score : checkpoint score on the validation window; NaN where not validated.
-    best : best score so far.
-    """
-
-    episode: int
-    equity: float
-    reward: float
-    actor_loss: float
-    critic_loss: float
-    safety_loss: float
-    controller_loss: float
-    agents_in_use: float
-    score: float
-    best: float
-
-
-class Reporter(Protocol):
-    """Is told how training goes."""
-
-    def step(self, episode: int, done: int, total: int, losses: Losses | None) -> None:
-        """Hear of one environment step of an episode."""
-        ...
-
-    def episode(self, report: EpisodeReport) -> None:
-        """Hear of a finished episode; its state is on disk by then."""
-        ...
-
-
-class Silence:
-    """A reporter that says nothing."""
-
-    def step(self, episode: int, done: int, total: int, losses: Losses | None) -> None:
-        """Do nothing."""
-
-    def episode(self, report: EpisodeReport) -> None:
-        """Do nothing."""
 
 
 class Trainer:
@@ -170,7 +118,7 @@ class Trainer:
         CheckpointError
             When resuming a training that was started with other data, settings or seed.
         """
-        with _deterministic():
+        with deterministic():
             return self._run(resume, reporter or Silence())
 
     def _run(self, resume: bool, reporter: Reporter) -> Model:
@@ -288,28 +236,6 @@ class Trainer:
         }
         save_model(self._out, manifest, state.best_tensors, _history_csv(state.history))
         discard_state(self._out)
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    # A setting of the whole process, so it is put back.
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-def checkpoint_score(metrics: Mapping[str, Any]) -> float:
-    """Return 0.4 * return + 0.4 * clip(Sharpe, -3, 5) / 5 - 0.2 * max drawdown (the authors' code).
-
-    An undefined Sharpe ratio counts as 0.
-    """
-    sharpe = metrics["sharpe_ratio"] or 0.0
-    return float(
-        0.4 * metrics["total_return"] + 0.4 * min(max(sharpe, -3.0), 5.0) / 5.0 - 0.2 * metrics["max_drawdown"]
-    )
 
 
 def check_model_folder(out: Path, resume: bool) -> None:

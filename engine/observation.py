@@ -64,15 +64,18 @@ class Observation:
             raise InputError(f"a bar has no field {name!r}; it has {', '.join(FIELDS)}")
         if lookback_bars < 1:
             raise InputError(f"lookback_bars must be at least 1, was {lookback_bars}")
-        values: FloatArray = getattr(self._panel, name)
-        rows = slice(max(0, self._row + 1 - lookback_bars), self._row + 1)
-        if self._panel.growth is None or self._panel.split is None:
-            return values[rows]
-        restated = values[rows] * restatement(
-            (1.0 / self._panel.split if name == "volume" else self._panel.growth)[rows]
-        )
-        restated.flags.writeable = False
-        return restated
+        return bars_window(self._panel, name, self._row, lookback_bars)
+
+
+def bars_window(panel: MarketPanel, name: str, row: int, lookback_bars: int) -> FloatArray:
+    """Return the rows of a field up to ``row`` in its terms, see `Observation.window`."""
+    values: FloatArray = getattr(panel, name)
+    rows = slice(max(0, row + 1 - lookback_bars), row + 1)
+    if panel.growth is None or panel.split is None:
+        return values[rows]
+    restated = values[rows] * restatement((1.0 / panel.split if name == "volume" else panel.growth)[rows])
+    restated.flags.writeable = False
+    return restated
 
 
 def restatement(growth: FloatArray) -> FloatArray:

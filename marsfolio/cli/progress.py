@@ -17,8 +17,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from agents.ensemble import Losses
-    from agents.training import EpisodeReport
+    from agents.reporting import EpisodeReport, Losses
 
 
 @contextmanager

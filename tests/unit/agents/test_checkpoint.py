@@ -29,8 +29,8 @@ from agents.checkpoint import (
     write_atomically,
 )
 from agents.policy import model_tensors
+from agents.reporting import EpisodeReport, Silence
 from agents.resume import FILE, FOLDER
-from agents.training import EpisodeReport, Silence
 from engine.backtest import run_policy
 from engine.errors import CheckpointError
 

@@ -23,16 +23,14 @@ from toys import (
 
 from agents import training
 from agents.checkpoint import HISTORY, MANIFEST, WEIGHTS, Model, load_model
-from agents.ensemble import Losses
+from agents.identity import check_identity
 from agents.policy import model_tensors
-from agents.resume import FILE, FOLDER, check_identity, has_state
+from agents.reporting import EpisodeReport, Losses, Silence, checkpoint_score
+from agents.resume import FILE, FOLDER, has_state
 from agents.training import (
-    EpisodeReport,
-    Silence,
     Trainer,
     Window,
     check_model_folder,
-    checkpoint_score,
     with_episodes,
 )
 from engine.backtest import run_policy

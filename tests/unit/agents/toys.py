@@ -12,8 +12,9 @@ import torch
 
 from agents.checkpoint import Model
 from agents.policy import model_tensors
+from agents.reporting import Reporter
 from agents.settings import Settings
-from agents.training import Reporter, Trainer, Window
+from agents.training import Trainer, Window
 from engine.limits import MODEL_LIMITS
 from engine.panel import FIELDS, MarketPanel
 from engine.rebalancer import Terms

@@ -1,0 +1,1 @@
+"""The `marsfolio` setting: ten risk profiles trained through the simulator, and their controller."""

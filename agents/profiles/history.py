@@ -1,0 +1,121 @@
+"""The training window as tensors: states and the returns that followed, as they were and in imposed bear markets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.profiles.networks import States
+from engine.arrays import FloatArray
+from engine.ledger import FillTiming
+from engine.market_state import market_state
+from engine.panel import MarketPanel, Window
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """States of T sessions and what followed each, for V variants: 0 as it was, the others with a drift taken off.
+
+    Attributes
+    ----------
+    assets, market, ready : (V, T, N, F), (V, T, M), (V, T, N).
+    returns : (V, T, N) from the fill of a decision at that close to the fill of the next one's.
+    """
+
+    assets: Tensor
+    market: Tensor
+    ready: Tensor
+    returns: Tensor
+
+    @classmethod
+    def of(cls, panel: MarketPanel, window: Window, drifts: Sequence[float], timing: FillTiming) -> History:
+        """Return the history of a window; nothing after its last session is read.
+
+        Parameters
+        ----------
+        drifts : what each further variant takes from every price in a session, a fraction.
+        """
+        known = panel.rows(0, window.last + 1)
+        lag = 0 if timing is FillTiming.SAME_CLOSE else 1
+        rows = range(window.first, window.last - lag)
+        parts = []
+        for drift in (0.0, *drifts):
+            bent = _bent(known, drift)
+            states = [market_state(bent, row) for row in rows]
+            returns = _fill_returns(bent, timing)[window.first + lag + 1 : window.last + 1]
+            parts.append(
+                (
+                    np.stack([state.assets for state in states]),
+                    np.stack([state.market for state in states]),
+                    np.stack([state.ready for state in states]),
+                    returns,
+                )
+            )
+        arrays = [np.stack(arrays) for arrays in zip(*parts, strict=True)]
+        return cls(*(torch.from_numpy(a if a.dtype == bool else a.astype(np.float32)) for a in arrays))
+
+    def __len__(self) -> int:
+        return int(self.market.shape[1])
+
+    @property
+    def states(self) -> States:
+        """(V, T, ...) states of all variants."""
+        return States(self.assets, self.market, self.ready)
+
+    def stretches(
+        self, members: int, sessions: int, names: int, random: np.random.Generator
+    ) -> tuple[States, Tensor, list[tuple[int, int, int]]]:
+        """Draw for each member a stretch as it was and the same in a bear market, with symbols drawn at random.
+
+        Returns
+        -------
+        (K, 2 S, ...) states and (K, 2 S, N) returns, the second half of the sessions in the bear market; and where
+        each comes from: first session, sessions, variant.
+        """
+        length = min(sessions, len(self))
+        n = self.returns.shape[-1]
+        drawn, places = [], []
+        for _ in range(members):
+            first = int(random.integers(0, len(self) - length + 1))
+            variant = int(random.integers(1, self.market.shape[0])) if self.market.shape[0] > 1 else 0
+            chosen = torch.from_numpy(np.sort(random.permutation(n)[:names]))
+            part = slice(first, first + length)
+            drawn.append(
+                (
+                    self.assets[[0, variant], part][:, :, chosen].flatten(0, 1),
+                    self.market[[0, variant], part].flatten(0, 1),
+                    self.ready[[0, variant], part][:, :, chosen].flatten(0, 1),
+                    self.returns[[0, variant], part][:, :, chosen].flatten(0, 1),
+                )
+            )
+            places.append((first, length, variant))
+        assets, market, ready, returns = (torch.stack(part) for part in zip(*drawn, strict=True))
+        return States(assets, market, ready), returns, places
+
+
+def _bent(panel: MarketPanel, drift: float) -> MarketPanel:
+    if drift == 0.0:
+        return panel
+    factor = ((1.0 - drift) ** np.arange(len(panel)))[:, None]
+    prices = {name: getattr(panel, name) * factor for name in ("open", "high", "low", "close")}
+    # Rounding may lift an open or a close above its high by an ulp.
+    prices["high"] = np.fmax(prices["high"], np.fmax(prices["open"], prices["close"]))
+    prices["low"] = np.fmin(prices["low"], np.fmin(prices["open"], prices["close"]))
+    dividend = None if panel.dividend is None else panel.dividend * factor
+    return replace(panel, **prices, dividend=dividend)
+
+
+def _fill_returns(panel: MarketPanel, timing: FillTiming) -> FloatArray:
+    """Return (T, N) returns between the fill prices of each session and the one before; 0 where none is known."""
+    price = panel.open if timing is FillTiming.NEXT_OPEN else panel.close
+    if panel.growth is not None:
+        price = price * np.cumprod(panel.growth, axis=0)
+    last_known = np.maximum.accumulate(np.where(np.isnan(price), 0, np.arange(len(panel))[:, None]), axis=0)
+    price = np.take_along_axis(price, last_known, axis=0)
+    returns = np.zeros(price.shape)
+    returns[1:] = np.nan_to_num(price[1:] / price[:-1] - 1.0, nan=0.0)
+    return returns

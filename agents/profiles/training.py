@@ -1,0 +1,145 @@
+"""Training of the `marsfolio` setting: actors, then the controller over their shadow portfolios, then critics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agents.checkpoint import MANIFEST, Model, load_model, save_model
+from agents.identity import check_identity, identity_of
+from agents.profiles.history import History
+from agents.profiles.learner import ProfileLearner, Steps
+from agents.profiles.networks import Profiles
+from agents.profiles.policy import ProfilePolicy
+from agents.profiles.settings import ProfileSettings
+from agents.reporting import Reporter, Silence, checkpoint_score, deterministic
+from engine.backtest import run_policy
+from engine.errors import ConfigError
+from engine.market_state import MIN_BARS
+from engine.panel import MarketPanel, Window
+from engine.rebalancer import Terms
+
+
+class ProfileTrainer:
+    """One training run; the arguments are those of `agents.training.Trainer`.
+
+    It takes a minute or less, so an interrupted run keeps nothing and, resumed, begins again, to the same model. The
+    validation window is looked at once, after training: nothing is chosen by it.
+    """
+
+    def __init__(
+        self,
+        panel: MarketPanel,
+        train: Window,
+        validation: Window,
+        settings: ProfileSettings,
+        terms: Terms,
+        seed: int,
+        out: Path,
+    ) -> None:
+        train = Window(max(train.first, MIN_BARS - 1), train.last)
+        if train.last - train.first < 2 * settings.horizon:
+            raise ConfigError(
+                f"the training window has {max(0, train.last - train.first + 1)} sessions after the first "
+                f"{MIN_BARS - 1} of the data, which the features need; it must have more than {2 * settings.horizon}: "
+                "choose an earlier --train start or longer data"
+            )
+        if validation.first <= train.last:
+            raise ConfigError(
+                f"the validation window begins on {panel.sessions[validation.first]}, inside the training window "
+                f"that ends on {panel.sessions[train.last]}: begin it later"
+            )
+        if validation.last <= validation.first:
+            raise ConfigError(
+                f"the validation window has only the session {panel.sessions[validation.first]}, and a score needs at "
+                "least two: choose a longer --validation"
+            )
+        self._panel, self._train, self._validation = panel, train, validation
+        self._settings, self._terms, self._seed, self._out = settings, terms, seed, out
+        self._lines: list[dict[str, Any]] = []
+
+    @property
+    def episodes_done(self) -> int:
+        """Always 0: nothing is kept of an unfinished training."""
+        return 0
+
+    def run(self, resume: bool = False, reporter: Reporter | None = None) -> Model:
+        """Train, write the model folder and return the model.
+
+        Raises
+        ------
+        CheckpointError
+            When resuming into a model that was trained with other data, settings or seed.
+        """
+        identity = identity_of(self._panel, self._train, self._validation, self._settings, self._seed, self._terms)
+        if resume and (self._out / MANIFEST).exists():
+            model = load_model(self._out)
+            check_identity(self._out, model.manifest, identity)
+            return model
+        with deterministic(), torch.random.fork_rng():
+            torch.manual_seed(self._seed)  # dropout
+            profiles = self._trained(reporter or Silence())
+        score = self._score(profiles)
+        manifest = {
+            "setting": self._settings.name,
+            "method": self._settings.method,
+            "features": [],
+            "lookback_bars": self._settings.lookback_bars,
+            **identity,
+            "episodes_trained": self._settings.episodes,
+            "best_episode": self._settings.episodes,
+            "best_score": score,
+        }
+        save_model(self._out, manifest, dict(profiles.state_dict()), _csv(self._lines))
+        return load_model(self._out)
+
+    def _trained(self, reporter: Reporter) -> Profiles:
+        settings = self._settings
+        history = History.of(self._panel, self._train, settings.bear_drifts, self._terms.timing)
+        profiles = Profiles(settings, self._seed)
+        learner = ProfileLearner(profiles, history, settings, self._seed)
+        ticks = self._ticks(reporter)
+        profiles.train()
+        optimiser = Steps(profiles.actors, settings.episodes, settings)
+        for episode in range(1, settings.episodes + 1):
+            self._note("actors", episode, learner.actor_step(optimiser))
+            next(ticks)
+        targets = learner.agent_targets()
+        if settings.controlled:
+            optimiser = Steps(profiles.controller, settings.controller_episodes, settings)
+            for episode in range(1, settings.controller_episodes + 1):
+                self._note("controller", episode, learner.controller_step(optimiser, targets))
+                next(ticks)
+        self._train_critics(profiles, learner, targets[0])
+        return profiles
+
+    def _train_critics(self, profiles: Profiles, learner: ProfileLearner, targets: torch.Tensor) -> None:
+        steps = self._settings.critic_episodes
+        market, outcomes = learner.outcomes(targets)
+        optimiser = Steps(profiles.critics, steps, self._settings)
+        for episode in range(1, steps + 1):
+            self._note("critics", episode, {"loss": learner.critic_step(optimiser, market, outcomes)})
+
+    def _ticks(self, reporter: Reporter) -> Iterator[None]:
+        total = self._settings.episodes + (self._settings.controller_episodes if self._settings.controlled else 0)
+        for done in range(1, total + 1):
+            reporter.step(1, done, total, None)
+            yield
+
+    def _note(self, part: str, episode: int, values: dict[str, float]) -> None:
+        if episode % 10 == 0:
+            self._lines.append({"part": part, "episode": episode, **values})
+
+    def _score(self, profiles: Profiles) -> float:
+        window = self._validation
+        policy = ProfilePolicy(profiles, self._settings)
+        return checkpoint_score(run_policy(policy, self._panel, window.first, window.last, self._terms).metrics())
+
+
+def _csv(lines: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    rows = [",".join("" if line.get(name) is None else str(line[name]) for name in columns) for line in lines]
+    return "\n".join([",".join(columns), *rows]) + "\n"
