@@ -156,7 +156,7 @@ def _deviation(values: FloatArray, count: int) -> float:
     total = 0.0
     for k in range(last - count + 1, last + 1):
         total += (values[k] - values[k - 1] - mean) ** 2
-    return np.sqrt(total / count)
+    return float(np.sqrt(total / count))
 
 
 @compiled
@@ -222,7 +222,8 @@ def _skewness(values: FloatArray, count: int) -> float:
     deviation = _deviation(values, count)
     total = 0.0
     for k in range(last - count + 1, last + 1):
-        total += (values[k] - values[k - 1] - mean) ** 3
+        step = values[k] - values[k - 1] - mean
+        total += step * step * step
     return total / (count * deviation * deviation * deviation) if deviation > 0.0 else 0.0
 
 

@@ -26,7 +26,7 @@ class ProfileLearner:
     def __init__(self, profiles: Profiles, history: History, settings: ProfileSettings, seed: int) -> None:
         self._profiles, self._history, self._settings = profiles, history, settings
         self._random = np.random.default_rng([seed, 1])
-        self._smoother = smoother(min(settings.sessions, len(history)), settings.smoothing)
+        self._smoother = smoother(min(settings.sessions, len(history)), settings.training_smoothing)
         self._tail = torch.tensor(settings.tail, dtype=torch.float32)
         self._dial = torch.tensor(settings.exposure, dtype=torch.float32)
 
@@ -39,7 +39,7 @@ class ProfileLearner:
         sharpe = self._sharpe(targets, returns, self._tail)
         held = states.ready.sum(dim=-1)[..., None, None].clamp(min=1)
         concentration = (shares * torch.log((shares * held).clamp(min=1e-9))).sum(dim=-1).mean(dim=1)
-        pin = (exposure.mean(dim=1) - self._dial).square()
+        pin = self._pin(exposure, self._dial)
         loss = settings.pin_weight * pin + settings.concentration_weight * concentration
         optimiser.step((loss - settings.sharpe_weight * sharpe).sum())
         return {"sharpe": _mean(sharpe), "concentration": _mean(concentration), "pin": _mean(pin)}
@@ -59,9 +59,9 @@ class ProfileLearner:
         combined = (weights[..., None] * proposed).sum(dim=-2, keepdim=True)
         sharpe = self._sharpe(combined, returns, torch.zeros(1))[:, 0]
         uneven = (weights * torch.log((weights * settings.n_agents).clamp(min=1e-9))).sum(dim=-1).mean(dim=1)
-        invested = combined[..., 0, :].sum(dim=-1).mean(dim=1) / settings.budget
-        pin = (invested - settings.risk).square()
-        loss = settings.pin_weight * pin + settings.controller_weight * uneven - settings.sharpe_weight * sharpe
+        invested = combined.sum(dim=-1) / settings.budget
+        pin = self._pin(invested, torch.tensor(settings.risk))
+        loss = settings.pin_weight * pin[:, 0] + settings.controller_weight * uneven - settings.sharpe_weight * sharpe
         optimiser.step(loss.sum())
         return {"sharpe": _mean(sharpe), "concentration": _mean(uneven), "pin": _mean(pin)}
 
@@ -111,6 +111,15 @@ class ProfileLearner:
         ahead = net.unfold(0, horizon, 1)
         outcomes = torch.stack([ahead.sum(dim=-1), ahead.std(dim=-1)], dim=-1)
         return self._history.market[:1, : len(ahead)], outcomes
+
+    def _pin(self, exposure: Tensor, wanted: Tensor) -> Tensor:
+        """Return (K, A) mean squared error of the mean exposure (K, 2 S, A) of each stretch.
+
+        Each by itself: pinned together, agents would tell rising from falling stretches, and follow trends.
+        """
+        mean = exposure.reshape(len(exposure), 2, -1, exposure.shape[-1]).mean(dim=2)
+        error: Tensor = (mean - wanted).square().mean(dim=1)
+        return error
 
     def _sharpe(self, targets: Tensor, returns: Tensor, tail: Tensor) -> Tensor:
         """Return (K, A) annual Sharpe ratios of followed targets (K, 2 S, A, N), both stretches together."""

@@ -34,9 +34,12 @@ class States(NamedTuple):
 class MarketHead(nn.Module):
     """Market state -> ``size`` numbers, one hidden layer of tanh; the output layer starts at zero weights."""
 
-    def __init__(self, members: int, hidden: int, size: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, members: int, hidden: int, size: int, features: tuple[str, ...], generator: torch.Generator
+    ) -> None:
         super().__init__()
-        m = len(MARKET_FEATURES)
+        self._columns = [MARKET_FEATURES.index(name) for name in features]
+        m = len(features)
         self.first = _uniform((members, m, hidden), generator)
         self.first_bias = nn.Parameter(torch.zeros(members, 1, hidden))
         self.last = nn.Parameter(torch.zeros(members, hidden, size))
@@ -44,7 +47,7 @@ class MarketHead(nn.Module):
 
     def forward(self, market: Tensor) -> Tensor:
         """Map (K or 1, S, M) to (K, S, size)."""
-        hidden = torch.tanh(torch.matmul(market, self.first) + self.first_bias)
+        hidden = torch.tanh(torch.matmul(market[..., self._columns], self.first) + self.first_bias)
         found: Tensor = torch.matmul(hidden, self.last) + self.last_bias
         return found
 
@@ -58,11 +61,11 @@ class Actors(nn.Module):
         self._settings = settings
         self.of_assets = _uniform((k, len(ASSET_FEATURES), h), generator)
         self.of_market = _uniform((k, len(MARKET_FEATURES), h), generator)
-        self.first_bias = nn.Parameter(torch.zeros(k, 1, 1, h))
+        self.first_bias = nn.Parameter(torch.zeros(k, 1, h))
         self.second = _uniform((k, h, h), generator)
-        self.second_bias = nn.Parameter(torch.zeros(k, 1, 1, h))
+        self.second_bias = nn.Parameter(torch.zeros(k, 1, h))
         self.score = nn.Parameter(torch.zeros(k, h, a))
-        self.timing = MarketHead(k, settings.market_encoder, a, generator)
+        self.timing = MarketHead(k, settings.market_encoder, a, settings.market_features, generator)
         with torch.no_grad():  # before training, each agent holds its mean exposure all the time
             dial = torch.tensor(settings.exposure, dtype=torch.float32).clamp(0.01, 0.99)
             self.timing.last_bias.copy_(torch.logit(dial).expand(k, 1, a))
@@ -79,7 +82,7 @@ class Actors(nn.Module):
             scores = torch.zeros(1)
         else:
             bound = self._settings.score_bound
-            scores = (bound * torch.tanh(self._scores(states) / bound)).transpose(-1, -2)
+            scores = bound * torch.tanh(self._scores(states) / bound)
         shape = (self.score.shape[0], ready.shape[1], self.score.shape[-1], ready.shape[-1])
         masked = torch.where(ready, scores, -1e9).expand(shape)
         return torch.softmax(masked, dim=-1) * ready
@@ -89,11 +92,14 @@ class Actors(nn.Module):
         return self._settings.budget * self.exposure(states)[..., None] * self.shares(states)
 
     def _scores(self, states: States) -> Tensor:
-        from_market = torch.matmul(states.market, self.of_market)[:, :, None, :]
-        x = torch.matmul(states.assets, self.of_assets[:, None]) + from_market + self.first_bias
-        x = self._dropout(nn.functional.silu(x))
-        x = self._dropout(nn.functional.silu(torch.matmul(x, self.second[:, None]) + self.second_bias))
-        return torch.matmul(x, self.score[:, None])
+        """Return (K, S, A, N) scores; sessions and symbols are one axis in the products, or they would be tiny."""
+        s, n = states.assets.shape[1:3]
+        from_market = torch.matmul(states.market, self.of_market) + self.first_bias
+        x = torch.matmul(states.assets.flatten(1, 2), self.of_assets)
+        x = x.reshape(x.shape[0], s, n, -1) + from_market[:, :, None, :]
+        x = self._dropout(nn.functional.silu(x)).flatten(1, 2)
+        x = self._dropout(nn.functional.silu(torch.matmul(x, self.second) + self.second_bias))
+        return torch.matmul(x, self.score).reshape(x.shape[0], s, n, -1).transpose(-1, -2)
 
     def _dropout(self, x: Tensor) -> Tensor:
         return nn.functional.dropout(x, self._settings.dropout, self.training)
@@ -112,8 +118,8 @@ class Profiles(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         k, a, hidden = settings.members, settings.n_agents, settings.market_encoder
         self.actors = Actors(settings, generator)
-        self.controller = MarketHead(k, hidden, a, generator)
-        self.critics = MarketHead(k, hidden, 3 * a, generator)
+        self.controller = MarketHead(k, hidden, a, settings.market_features, generator)
+        self.critics = MarketHead(k, hidden, 3 * a, MARKET_FEATURES, generator)
         self._settings = settings
 
     def agent_targets(self, states: States) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from agents.tables import tuples
 from engine.arrays import FloatArray
 from engine.errors import ConfigError
-from engine.market_state import LOOKBACK_BARS
+from engine.market_state import LOOKBACK_BARS, MARKET_FEATURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class ProfileSettings:
     risk: float = 0.5
     budget: float = 0.95
     members: int = 4
+    market_features: tuple[str, ...] = MARKET_FEATURES
     encoder: int = 8
     market_encoder: int = 16
     score_bound: float = 2.0
@@ -71,6 +72,7 @@ class ProfileSettings:
     decay: float = 1e-3
     cost: float = 0.001
     smoothing: float = 0.05
+    training_smoothing: float = 1.0
     band: float = 0.2
     horizon: int = 21
 

@@ -20,7 +20,6 @@ KEPT = ("baselines", "model")
 TRAIN = "2010-01-01:2016-12-31"
 VALIDATION = "2017-01-01:2018-12-31"
 TEST = ("2019-01-01", "2020-12-31")
-EPISODES = 4
 
 
 def demo(
@@ -28,7 +27,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder of the run; the model and the baselines go below it.")] = Path(
         "runs/demo"
     ),
-    episodes: Annotated[int, typer.Option(min=1, help="Training episodes; a real training has 300.")] = EPISODES,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Training episodes; those of the setting if absent.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
 ) -> None:
     """Train small, backtest and compare with baselines on the bundled sample: 20 stocks, no network, no keys."""
@@ -53,7 +54,7 @@ def demo(
             rows[name.replace("_", " ")] = _run(plan, options, of_panel, out / "baselines" / name)
     remarks = [
         CLOSES_ONLY_REMARK,
-        f"{episodes} training episodes show the machinery, not the method",
+        "one seed and one window show the machinery; marsfolio evaluate tells whether the method is worth it",
         "MARS obeys a cap of 20 % and a cash buffer of 5 %; equal weight and buy and hold have no limits",
         f"report: {out / 'report.html'}; trades: marsfolio trades {out} --format csv --out trades.csv",
     ]
@@ -61,19 +62,19 @@ def demo(
     print_metrics(metrics, f"Test {TEST[0]} to {TEST[1]}, 10 basis points a trade", remarks)
 
 
-def _trained(panel: MarketPanel, episodes: int, seed: int, out: Path) -> Model:
-    from dataclasses import replace
-
-    from agents.settings import Settings
-    from agents.training import Trainer
+def _trained(panel: MarketPanel, episodes: int | None, seed: int, out: Path) -> Model:
+    from agents.methods import make_trainer
+    from agents.settings import settings_of
+    from agents.training import with_episodes
     from engine.limits import MODEL_LIMITS
     from engine.rebalancer import Terms
     from marsfolio.cli.train import run_training
     from marsfolio.compose import parse_window
 
-    settings = replace(Settings(), episodes=episodes, update_every=2, validation_every=1, controller_every=1)
+    settings = with_episodes(settings_of("marsfolio"), episodes)
     windows = (parse_window(panel, TRAIN, "train"), parse_window(panel, VALIDATION, "validation"))
-    return run_training(Trainer(panel, *windows, settings, Terms(limits=MODEL_LIMITS), seed, out), episodes, out)
+    trainer = make_trainer(panel, *windows, settings, Terms(limits=MODEL_LIMITS), seed, out)
+    return run_training(trainer, settings.episodes, out)
 
 
 def _of_model(model: Model, panel: MarketPanel, span: Window, trained: bool) -> tuple[Plan, dict[str, Any]]:

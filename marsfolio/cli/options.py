@@ -54,7 +54,10 @@ Param = Annotated[
     typer.Option("--param", metavar="NAME=VALUE", help="A parameter of your own --strategy; may be given again."),
 ]
 SettingName = Annotated[
-    str, typer.Option("--setting", help="Which settings to train with: published is arXiv 2508.01173 as it stands.")
+    str,
+    typer.Option(
+        "--setting", help="Which settings to train with: marsfolio, published (arXiv 2508.01173 as it stands)."
+    ),
 ]
 ModelFolder = Annotated[Path | None, typer.Option("--model", help="Folder that `marsfolio train` wrote.")]
 Untrained = Annotated[

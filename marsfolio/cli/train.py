@@ -38,11 +38,13 @@ def train(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
-    setting: SettingName = "published",
+    setting: SettingName = "marsfolio",
     ablation: Annotated[
         str | None, typer.Option(help="A named variant of the setting, with one part left out.")
     ] = None,
-    episodes: Annotated[int | None, typer.Option(min=1, help="Episodes at most; 300 when absent.")] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Episodes at most; those of the setting when absent.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted training.")] = False,
     cash: Cash = 1_000_000.0,
@@ -80,7 +82,7 @@ def train(
     model = run_training(trainer, settings.episodes, out, resume, threads)
     manifest = model.manifest
     print(
-        f"model written to {out}: best validation score {manifest['best_score']:.4f} in episode "
+        f"model written to {out}: validation score {manifest['best_score']:.4f}, after episode "
         f"{manifest['best_episode']} of {manifest['episodes_trained']}, hash {model.hash}"
     )
 

@@ -69,7 +69,7 @@ def walk_forward(
     anchored: Annotated[
         bool, typer.Option("--anchored/--rolling", help="Training windows that grow, or that keep their length.")
     ] = False,
-    setting: SettingName = "published",
+    setting: SettingName = "marsfolio",
     episodes: Annotated[int | None, typer.Option(min=1, help="Episodes at most in each window.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted walk.")] = False,
