@@ -267,7 +267,8 @@ def plan_strategy(
         table = read_weights(weights, panel)
         make_policy = partial(WeightsPolicy, panel.sessions, table)
         return Plan(panel, make_policy, PortfolioStrategy, terms, span.first, span.last, schedule, table)
-    return Plan(panel, baseline(name), PortfolioStrategy, terms, span.first, span.last, schedule)
+    make = baseline(name, 1.0 if terms.limits is None else terms.limits.cap)
+    return Plan(panel, make, PortfolioStrategy, terms, span.first, span.last, schedule)
 
 
 def holding(plan: AnyPlan) -> Plan:
