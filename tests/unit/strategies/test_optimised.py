@@ -12,10 +12,12 @@ from panels import panel_of, run_strategy
 from data_feeds.files import read_panel
 from engine.arrays import FloatArray
 from engine.errors import ConfigError, PolicyError
-from engine.panel import MarketPanel
+from engine.limits import Limits
+from engine.panel import MarketPanel, Window
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
+from marsfolio.compose import plan_strategy
 from strategies.baselines import EqualWeight
 from strategies.optimised import HierarchicalRiskParity, MeanVariance, MinVariance, Optimised, RiskParity
 from strategies.registry import OPTIMISED, baseline
@@ -79,6 +81,16 @@ def test_a_cap_is_a_constraint_and_the_rest_goes_to_others_not_to_cash(name: str
     weights = weights_of(OPTIMISED[name](N_RETURNS, 0.4), panel)
     assert weights.max() == pytest.approx(0.4, abs=1e-5)
     assert weights.sum() == pytest.approx(1.0)
+
+
+def test_the_cap_of_the_limits_is_the_cap_of_the_problem() -> None:
+    panel = panel_like(np.diag([0.005, 0.02, 0.03, 0.04]) ** 2, np.full(4, 1e-4))
+    row = len(panel) - 1
+    terms = Terms(limits=Limits(cap=0.4))
+    plan = plan_strategy("min_variance", panel, terms, Window(row, row), Schedule.DAILY, None)
+    weights = run_strategy("policy", plan.make_policy(), panel, terms, row).target_weight[-1]
+    assert weights.max() == pytest.approx(0.4, abs=1e-5)
+    assert weights.sum() == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", OPTIMISED)
