@@ -135,12 +135,7 @@ def remarks_of(plan: AnyPlan, market: Market, model: Model | None, result: Resul
     if isinstance(plan, OrderPlan):
         return found
     policy = plan.make_policy()
-    missing = policy.lookback_bars - 1 - plan.first
-    if (policy.features or model is not None) and missing > 0:
-        found.append(
-            f"the data begins {plan.first} sessions before the run and features use {policy.lookback_bars}: "
-            f"the first {missing} decisions see less history than in training"
-        )
+    found += _short_history(policy, plan.first, model is not None or bool(policy.features), result)
     if model is not None:
         seen = model.manifest["train"][0], model.manifest["validation"][1]
         if str(panel.sessions[plan.first]) <= seen[1] and str(panel.sessions[plan.last]) >= seen[0]:
@@ -156,6 +151,22 @@ def remarks_of(plan: AnyPlan, market: Market, model: Model | None, result: Resul
                 f"{passed} of {asked} dates of the weights file were passed over: rebalance is {plan.schedule}"
             )
     return found
+
+
+def _short_history(policy: Policy, first: int, reads_features: bool, result: Result) -> list[str]:
+    missing = policy.lookback_bars - 1 - first
+    waited = int(result.decided.argmax()) if result.decided.any() else len(result.decided)
+    if missing > 0 and reads_features:
+        return [
+            f"the data begins {first} sessions before the run and features use {policy.lookback_bars}: "
+            f"the first {missing} decisions see less history than in training"
+        ]
+    if missing > 0 and waited:
+        return [
+            f"cash for the first {waited} sessions: the strategy reads {policy.lookback_bars} sessions and the data "
+            f"begins {first} before the run; a later --start avoids that"
+        ]
+    return []
 
 
 def absolute_benchmark(text: str | None) -> dict[str, str]:
@@ -267,7 +278,8 @@ def plan_strategy(
         table = read_weights(weights, panel)
         make_policy = partial(WeightsPolicy, panel.sessions, table)
         return Plan(panel, make_policy, PortfolioStrategy, terms, span.first, span.last, schedule, table)
-    return Plan(panel, baseline(name), PortfolioStrategy, terms, span.first, span.last, schedule)
+    make = baseline(name, 1.0 if terms.limits is None else terms.limits.cap)
+    return Plan(panel, make, PortfolioStrategy, terms, span.first, span.last, schedule)
 
 
 def holding(plan: AnyPlan) -> Plan:

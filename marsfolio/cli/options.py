@@ -45,8 +45,9 @@ Symbols = Annotated[str | None, typer.Option(help="Comma-separated symbols to us
 Strategy = Annotated[
     str | None,
     typer.Option(
-        help="equal_weight, buy_and_hold, weights, or one of your own: FILE.py:NAME or package.module:NAME, a policy, "
-        "a function of an observation that returns weights, or any backtrader strategy."
+        help="equal_weight, buy_and_hold, inverse_volatility, min_variance, mean_variance, risk_parity, hrp, momentum, "
+        "vol_target, dip_rule, trend_filter, weights, or one of your own: FILE.py:NAME or package.module:NAME, a "
+        "policy, a function of an observation that returns weights, or any backtrader strategy."
     ),
 ]
 Param = Annotated[

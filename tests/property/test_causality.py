@@ -38,7 +38,10 @@ from engine.rebalancer import Schedule, Terms
 from engine.result import Result
 from engine.risk import RISK_WINDOW, risk_score, trailing_returns
 from engine.trace import Trace, first_difference
-from strategies.baselines import BuyAndHold, EqualWeight
+from strategies.baselines import BuyAndHold, ConstantExposure, EqualWeight, InverseVolatility, Momentum
+from strategies.registry import BASELINES as NAMES
+from strategies.registry import OPTIMISED
+from strategies.timing import DipRule, TrendFilter, VolatilityTarget
 from strategies.weights_file import WeightsPolicy
 
 MakePolicy = Callable[[MarketPanel], Policy]
@@ -63,7 +66,7 @@ class Cheat(StatelessPolicy):
         return Decision(weights)
 
 
-class Momentum(StatelessPolicy):
+class FiveDays(StatelessPolicy):
     """Reads prices through the observation's window, as a user's policy would."""
 
     lookback_bars = 5
@@ -93,8 +96,14 @@ def ensemble(panel: MarketPanel) -> EnsemblePolicy:
 BASELINES: dict[str, MakePolicy] = {
     "equal_weight": lambda _: EqualWeight(),
     "buy_and_hold": lambda _: BuyAndHold(),
+    "constant_exposure": lambda _: ConstantExposure(0.4),
+    "inverse_volatility": lambda _: InverseVolatility(4),
+    "momentum": lambda _: Momentum(2, 4, 1),
+    "vol_target": lambda _: VolatilityTarget(n_returns=5),
+    "dip_rule": lambda _: DipRule(3, 5),
+    "trend_filter": lambda _: TrendFilter(6),
     "weights": random_targets,
-    "momentum": lambda _: Momentum(),
+    "five_days": lambda _: FiveDays(),
 }
 
 
@@ -127,6 +136,25 @@ def test_a_baseline_cannot_see_the_future(
     check_future(BASELINES[name], engine, panel, first, row, how, Terms(timing=timing, costs=Costs(10, 5)), seed)
 
 
+@pytest.mark.parametrize("name", OPTIMISED)
+@settings(max_examples=4)
+@given(seed=SEEDS, row=st.integers(8, 11), how=HOW, timing=TIMINGS)
+def test_an_optimiser_cannot_see_the_future(name: str, seed: int, row: int, how: str, timing: FillTiming) -> None:
+    panel = random_panel(seed, 13, 3, holes=0.02)
+    terms = Terms(timing=timing, costs=Costs(10, 5))
+    check_future(lambda _: OPTIMISED[name](6), "policy", panel, 5, row, how, terms, seed)
+
+
+@pytest.mark.parametrize("name", [*BASELINES, *OPTIMISED])
+def test_the_baselines_do_trade_in_these_checks(name: str) -> None:
+    policy = OPTIMISED[name](6) if name in OPTIMISED else BASELINES[name](random_panel(1, 20, 3))
+    assert len(run_strategy("policy", policy, random_panel(1, 20, 3, holes=0.0), Terms()).trades) > 1
+
+
+def test_every_baseline_has_a_name_in_these_checks() -> None:
+    assert not NAMES.keys() - BASELINES.keys() - OPTIMISED.keys()
+
+
 @settings(max_examples=25)
 @given(seed=SEEDS, row=st.integers(0, 18), how=HOW, timing=TIMINGS)
 def test_known_weights_in_the_compiled_loop_cannot_see_the_future(
@@ -154,7 +182,7 @@ def test_volumes_splits_dividends_and_all_costs_let_nothing_of_the_future_throug
         weights = random_weights(seed, 20, 3, True, 0.1, 0.1)
         runs = [run_targets(engine, weights[: len(bars)], bars, terms) for bars in (panel, other)]
     else:
-        runs = [run_strategy(engine, Momentum(), bars, terms) for bars in (panel, other)]
+        runs = [run_strategy(engine, FiveDays(), bars, terms) for bars in (panel, other)]
     assert_same_past(*runs, row)
 
 

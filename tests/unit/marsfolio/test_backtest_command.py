@@ -146,6 +146,15 @@ def test_a_benchmark_that_ends_early_is_remarked_on(folder: Path, capsys: pytest
     assert f"note: the benchmark ends on {SESSIONS[29]} and is held at its last close" in capsys.readouterr().out
 
 
+def test_sessions_in_cash_because_the_data_begins_too_late_are_remarked_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("backtest --data bars.csv --strategy vol_target --out short") == 0
+    assert "note: cash for the first 21 sessions: the strategy reads 22 sessions" in capsys.readouterr().out
+    assert run(f"backtest --data bars.csv --strategy vol_target --start {SESSIONS[21]} --out long") == 0
+    assert "cash for the first" not in capsys.readouterr().out
+
+
 def test_dates_of_a_weights_file_that_a_schedule_passes_over_are_counted(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
