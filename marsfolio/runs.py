@@ -335,12 +335,11 @@ def _timing_remarks(result: Result) -> list[str]:
 def _write_config(
     path: Path, kind: str, command: str, options: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
-    versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
     document = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
         command: options,
-        "provenance": {**provenance, "versions": versions},
+        "provenance": {**provenance, "versions": versions()},
     }
     path.write_text(tomli_w.dumps(_plain(document), multiline_strings=False), encoding="utf-8")
 
@@ -358,7 +357,7 @@ def _write_tables(
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    text = json.dumps(_json_value(values), indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(json_value(values), indent=2, allow_nan=False, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -368,6 +367,11 @@ def _copy_log(path: Path) -> None:
         path.touch()
     else:
         shutil.copyfile(log, path)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes a run."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 
 def _version(package: str) -> str:
@@ -388,11 +392,12 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """Return a value as JSON knows it; None for numbers that are not finite."""
     if isinstance(value, Mapping):
-        return {str(key): _json_value(item) for key, item in value.items()}
+        return {str(key): json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_json_value(item) for item in value]
+        return [json_value(item) for item in value]
     value = _plain(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

@@ -173,6 +173,11 @@ class OwnPolicy:
             ) from None
 
     @property
+    def policy(self) -> Policy:
+        """The user's policy itself."""
+        return self._policy
+
+    @property
     def can_fit(self) -> bool:
         """True when the policy learns from bars before it decides."""
         return isinstance(self._policy, FittablePolicy)

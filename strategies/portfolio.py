@@ -69,12 +69,20 @@ class PortfolioStrategy(bt.Strategy):
 
 
 def watched(
-    strategy: type[PortfolioStrategy], see: Callable[[Observation, Decision | None], None]
+    strategy: type[PortfolioStrategy],
+    see: Callable[[Observation, Decision | None], None],
+    before: Callable[[PortfolioStrategy, Observation], None] = lambda strategy, observation: None,
 ) -> type[PortfolioStrategy]:
-    """Return the same strategy, which tells ``see`` of each decision before limits change it."""
+    """Return the same strategy, which tells ``see`` of each decision before limits change it.
+
+    Parameters
+    ----------
+    before : is shown the strategy before each decision, to look at its policy and its broker's portfolio.
+    """
 
     class Watched(strategy):  # type: ignore[misc, valid-type]
         def decide(self, observation: Observation) -> Decision | None:
+            before(self, observation)
             decision: Decision | None = super().decide(observation)
             see(observation, decision)
             return decision

@@ -38,8 +38,13 @@ class StitchedPolicy:
 
     def decide(self, observation: Observation) -> Decision | None:
         """Return the decision of the policy in charge of the session."""
-        turn = int(np.searchsorted(self._starts, observation.session, side="right")) - 1
-        return None if turn < 0 else self._policies[turn].decide(observation)
+        policy = self.in_charge(observation.session)
+        return None if policy is None else policy.decide(observation)
+
+    def in_charge(self, session: np.datetime64) -> Policy | None:
+        """Return the policy that decides in a session; None before the first."""
+        turn = int(np.searchsorted(self._starts, session, side="right")) - 1
+        return None if turn < 0 else self._policies[turn]
 
     def state(self) -> dict[str, Any]:
         """Return the states of all policies."""

@@ -47,6 +47,9 @@ def test_the_demo_leaves_runs_that_can_be_repeated_and_exported(tmp_path: Path) 
     assert (
         "note: in sample: the model was trained and chosen on sessions from 2010-01-04 to 2018-12-31" in looked.stdout
     )
+    why = marsfolio("explain", str(demo), "--session", "2019-03-15", folder=tmp_path)
+    assert why.returncode == 0, why.stderr
+    assert f"2019-03-15 of {demo} (demo), replayed: the same as in the run's files" in why.stdout
     exported = marsfolio("trades", str(demo), "--format", "jsonl", "--out", "trades.jsonl", folder=tmp_path)
     assert exported.returncode == 0, exported.stderr
     assert (
