@@ -30,9 +30,20 @@ class AnyTrainer(Protocol):
 
 
 def make_trainer(
-    panel: MarketPanel, train: Window, validation: Window, settings: AnySettings, terms: Terms, seed: int, out: Path
+    panel: MarketPanel,
+    train: Window,
+    validation: Window,
+    settings: AnySettings,
+    terms: Terms,
+    seed: int,
+    out: Path,
+    background: MarketPanel | None = None,
 ) -> AnyTrainer:
     """Return the trainer of some settings; the arguments are those of `agents.training.Trainer`.
+
+    Parameters
+    ----------
+    background : a market with a long history, for settings that learn from one beside the training window.
 
     Raises
     ------
@@ -42,5 +53,5 @@ def make_trainer(
     if isinstance(settings, Settings):
         return Trainer(panel, train, validation, settings, terms, seed, out)
     if isinstance(settings, ProfileSettings):
-        return ProfileTrainer(panel, train, validation, settings, terms, seed, out)
+        return ProfileTrainer(panel, train, validation, settings, terms, seed, out, background)
     raise ConfigError(f"nothing trains {settings.name!r}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.profiles.networks import States
-from engine.arrays import FloatArray
+from engine.arrays import FloatArray, IntArray
 from engine.ledger import FillTiming
 from engine.market_state import market_state
 from engine.panel import MarketPanel, Window
@@ -66,35 +67,69 @@ class History:
         """(V, T, ...) states of all variants."""
         return States(self.assets, self.market, self.ready)
 
-    def stretches(
-        self, members: int, sessions: int, names: int, random: np.random.Generator
-    ) -> tuple[States, Tensor, list[tuple[int, int, int]]]:
-        """Draw for each member a stretch as it was and the same in a bear market, with symbols drawn at random.
+    def stretch(self, first: int, length: int, variant: int, chosen: IntArray) -> tuple[States, Tensor]:
+        """Return some sessions as they were, and once more in a variant, of the chosen symbols.
 
         Returns
         -------
-        (K, 2 S, ...) states and (K, 2 S, N) returns, the second half of the sessions in the bear market; and where
-        each comes from: first session, sessions, variant.
+        (2 S, ...) states and (2 S, N) returns, the second half of the sessions in the variant.
         """
-        length = min(sessions, len(self))
-        n = self.returns.shape[-1]
-        drawn, places = [], []
+        pair, part = [0, variant], slice(first, first + length)
+        states = States(
+            self.assets[pair, part][:, :, chosen].flatten(0, 1),
+            self.market[pair, part].flatten(0, 1),
+            self.ready[pair, part][:, :, chosen].flatten(0, 1),
+        )
+        return states, self.returns[pair, part][:, :, chosen].flatten(0, 1)
+
+
+class Place(NamedTuple):
+    """Where a stretch comes from."""
+
+    history: int
+    first: int
+    variant: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """Draws stretches of equal length from several histories, from each in proportion to its sessions."""
+
+    histories: tuple[History, ...]
+    sessions: int
+
+    @property
+    def length(self) -> int:
+        """S, sessions of a stretch: those asked for, or all of the shortest history."""
+        return min(self.sessions, *(len(history) for history in self.histories))
+
+    def place(self, random: np.random.Generator) -> Place:
+        """Draw where a stretch begins, and which of the imposed bear markets comes with it."""
+        starts = np.array([len(history) - self.length + 1 for history in self.histories])
+        k = int(random.choice(len(starts), p=starts / starts.sum()))
+        variants = self.histories[k].market.shape[0]
+        return Place(k, int(random.integers(0, starts[k])), int(random.integers(1, variants)) if variants > 1 else 0)
+
+    def draw(self, members: int, names: int, random: np.random.Generator) -> tuple[States, Tensor]:
+        """Draw a stretch and symbols for each member; a history with fewer symbols is filled up with unready ones.
+
+        Returns
+        -------
+        (K, 2 S, ...) states and (K, 2 S, N) returns, see `History.stretch`.
+        """
+        drawn = []
         for _ in range(members):
-            first = int(random.integers(0, len(self) - length + 1))
-            variant = int(random.integers(1, self.market.shape[0])) if self.market.shape[0] > 1 else 0
-            chosen = torch.from_numpy(np.sort(random.permutation(n)[:names]))
-            part = slice(first, first + length)
-            drawn.append(
-                (
-                    self.assets[[0, variant], part][:, :, chosen].flatten(0, 1),
-                    self.market[[0, variant], part].flatten(0, 1),
-                    self.ready[[0, variant], part][:, :, chosen].flatten(0, 1),
-                    self.returns[[0, variant], part][:, :, chosen].flatten(0, 1),
-                )
-            )
-            places.append((first, length, variant))
-        assets, market, ready, returns = (torch.stack(part) for part in zip(*drawn, strict=True))
-        return States(assets, market, ready), returns, places
+            place = self.place(random)
+            history = self.histories[place.history]
+            chosen = np.sort(random.permutation(history.returns.shape[-1])[:names])
+            drawn.append(history.stretch(place.first, self.length, place.variant, chosen))
+        n = max(returns.shape[-1] for _, returns in drawn)
+        pad = nn.functional.pad
+        assets = [pad(states.assets, (0, 0, 0, n - states.assets.shape[1])) for states, _ in drawn]
+        ready = [pad(states.ready, (0, n - states.ready.shape[1])) for states, _ in drawn]
+        returns = [pad(returns, (0, n - returns.shape[1])) for _, returns in drawn]
+        market = [states.market for states, _ in drawn]
+        return States(torch.stack(assets), torch.stack(market), torch.stack(ready)), torch.stack(returns)
 
 
 def _bent(panel: MarketPanel, drift: float) -> MarketPanel:

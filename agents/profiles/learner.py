@@ -7,12 +7,14 @@ critic's guess of it. Critics predict what a risk officer asks for; nobody learn
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.profiles.history import History
+from agents.profiles.history import History, Stretches
 from agents.profiles.networks import Profiles, States
 from agents.profiles.settings import ProfileSettings
 from agents.profiles.shadow import net_returns, quality, smoother
@@ -21,22 +23,27 @@ QUANTILE = 0.05
 
 
 class ProfileLearner:
-    """Trains the parts of a `Profiles` on a `History`, one after the other; ``random`` draws the stretches."""
+    """Trains the parts of a `Profiles` on histories, one after the other; ``seed`` draws the stretches.
 
-    def __init__(self, profiles: Profiles, history: History, settings: ProfileSettings, seed: int) -> None:
-        self._profiles, self._history, self._settings = profiles, history, settings
+    Parameters
+    ----------
+    histories : the training window first; further markets may follow.
+    """
+
+    def __init__(self, profiles: Profiles, histories: Sequence[History], settings: ProfileSettings, seed: int) -> None:
+        self._profiles, self._settings = profiles, settings
+        self._stretches = Stretches(tuple(histories), settings.sessions)
         self._random = np.random.default_rng([seed, 1])
-        self._smoother = smoother(min(settings.sessions, len(history)), settings.training_smoothing)
+        self._smoother = smoother(self._stretches.length, settings.smoothing)
         self._tail = torch.tensor(settings.tail, dtype=torch.float32)
         self._dial = torch.tensor(settings.exposure, dtype=torch.float32)
 
     def actor_step(self, optimiser: Steps) -> dict[str, float]:
         """Take one step of all agents of all members; return means of Sharpe ratio, concentration and pin error."""
         settings = self._settings
-        states, returns, _ = self._history.stretches(settings.members, settings.sessions, settings.names, self._random)
+        states, returns = self._stretches.draw(settings.members, settings.names, self._random)
         exposure, shares = self._profiles.actors.exposure(states), self._profiles.actors.shares(states)
-        targets = settings.budget * exposure[..., None] * shares
-        sharpe = self._sharpe(targets, returns, self._tail)
+        sharpe = self._sharpe(settings.budget * exposure[..., None] * shares, returns)
         held = states.ready.sum(dim=-1)[..., None, None].clamp(min=1)
         concentration = (shares * torch.log((shares * held).clamp(min=1e-9))).sum(dim=-1).mean(dim=1)
         pin = self._pin(exposure, self._dial)
@@ -44,24 +51,32 @@ class ProfileLearner:
         optimiser.step((loss - settings.sharpe_weight * sharpe).sum())
         return {"sharpe": _mean(sharpe), "concentration": _mean(concentration), "pin": _mean(pin)}
 
-    def controller_step(self, optimiser: Steps, targets: Tensor) -> dict[str, float]:
-        """Take one step of the controller on what the agents' targets would have earned together.
+    def controller_step(self, optimiser: Steps, shadows: Sequence[Shadows]) -> dict[str, float]:
+        """Take one step of the controller on what the agents' shadow portfolios have earned.
+
+        What it costs to move from one agent to another is the change of exposure, as if they held the same symbols.
 
         Parameters
         ----------
-        targets : (V, T, A, N) from `agent_targets`.
+        shadows : of each history, from `shadows`.
         """
-        settings, k = self._settings, self._settings.members
-        n = self._history.returns.shape[-1]
-        states, returns, places = self._history.stretches(k, settings.sessions, n, self._random)
-        proposed = torch.stack([targets[[0, v], at : at + length].flatten(0, 1) for at, length, v in places])
-        weights = torch.softmax(self._profiles.controller(states.market), dim=-1)
-        combined = (weights[..., None] * proposed).sum(dim=-2, keepdim=True)
-        sharpe = self._sharpe(combined, returns, torch.zeros(1))[:, 0]
+        settings, length = self._settings, self._stretches.length
+        parts = []
+        for _ in range(settings.members):
+            place = self._stretches.place(self._random)
+            pair, rows = [0, place.variant], slice(place.first, place.first + length)
+            market = self._stretches.histories[place.history].market
+            shadow = shadows[place.history]
+            parts.append([x[pair, rows].flatten(0, 1) for x in (market, shadow.returns, shadow.exposure)])
+        market, returns, exposure = (torch.stack(x) for x in zip(*parts, strict=True))
+        weights = torch.softmax(self._profiles.controller(market), dim=-1)
+        moved = ((weights[:, 1:] - weights[:, :-1]) * exposure[:, 1:]).sum(dim=-1).abs()
+        net = (weights * returns).sum(dim=-1) - settings.cost * nn.functional.pad(moved, (1, 0))
+        sharpe = quality(net[..., None], torch.zeros(1)).sharpe[:, 0]
         uneven = (weights * torch.log((weights * settings.n_agents).clamp(min=1e-9))).sum(dim=-1).mean(dim=1)
-        invested = combined.sum(dim=-1) / settings.budget
-        pin = self._pin(invested, torch.tensor(settings.risk))
-        loss = settings.pin_weight * pin[:, 0] + settings.controller_weight * uneven - settings.sharpe_weight * sharpe
+        invested = (weights * exposure).sum(dim=-1, keepdim=True) / settings.budget
+        pin = self._pin(invested, torch.tensor(settings.risk))[:, 0]
+        loss = settings.pin_weight * pin + settings.controller_weight * uneven - settings.sharpe_weight * sharpe
         optimiser.step(loss.sum())
         return {"sharpe": _mean(sharpe), "concentration": _mean(uneven), "pin": _mean(pin)}
 
@@ -85,32 +100,27 @@ class ProfileLearner:
         return _mean(loss)
 
     @torch.no_grad()
-    def agent_targets(self) -> Tensor:
-        """Return (V, T, A, N) target weights of each agent in every session of the history, the mean over members."""
+    def shadows(self, history: History) -> Shadows:
+        """Return what each agent's own portfolio would have earned and held in each session of a history."""
         self._profiles.eval()
-        found = []
-        for assets, market, ready in zip(*self._history.states, strict=True):
-            parts = [
-                self._profiles.agent_targets(States(*(x[None, at : at + 256] for x in (assets, market, ready))))
-                for at in range(0, len(self._history), 256)
+        follow = smoother(len(history), self._settings.smoothing)
+        returns, exposure = [], []
+        for k in range(history.market.shape[0]):
+            states = States(history.assets[k : k + 1], history.market[k : k + 1], history.ready[k : k + 1])
+            chunks = [
+                self._profiles.agent_targets(States(*(part[:, at : at + 256] for part in states)))
+                for at in range(0, len(history), 256)
             ]
-            found.append(torch.cat(parts))
-        return torch.stack(found)
+            targets = torch.cat(chunks)
+            followed = (follow @ targets.flatten(1)).reshape(targets.shape)
+            returns.append(net_returns(followed, history.returns[k][:, None, :], self._settings.cost))
+            exposure.append(followed.sum(dim=-1))
+        return Shadows(torch.stack(returns), torch.stack(exposure))
 
-    @torch.no_grad()
-    def outcomes(self, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the (1, T, M) market states of the sessions whose horizon lies in the history, and (T, A, 2) outcomes.
-
-        Parameters
-        ----------
-        targets : (T, A, N) of the history as it was.
-        """
-        horizon = self._settings.horizon
-        followed = (smoother(len(targets), self._settings.smoothing) @ targets.flatten(1)).reshape(targets.shape)
-        net = net_returns(followed, self._history.returns[0][:, None, :], self._settings.cost)
-        ahead = net.unfold(0, horizon, 1)
-        outcomes = torch.stack([ahead.sum(dim=-1), ahead.std(dim=-1)], dim=-1)
-        return self._history.market[:1, : len(ahead)], outcomes
+    def outcomes(self, shadows: Shadows) -> Tensor:
+        """Return (T - horizon + 1, A, 2) net return and volatility of each agent's portfolio over what followed."""
+        ahead = shadows.returns[0].unfold(0, self._settings.horizon, 1)
+        return torch.stack([ahead.sum(dim=-1), ahead.std(dim=-1)], dim=-1)
 
     def _pin(self, exposure: Tensor, wanted: Tensor) -> Tensor:
         """Return (K, A) mean squared error of the mean exposure (K, 2 S, A) of each stretch.
@@ -121,13 +131,19 @@ class ProfileLearner:
         error: Tensor = (mean - wanted).square().mean(dim=1)
         return error
 
-    def _sharpe(self, targets: Tensor, returns: Tensor, tail: Tensor) -> Tensor:
+    def _sharpe(self, targets: Tensor, returns: Tensor) -> Tensor:
         """Return (K, A) annual Sharpe ratios of followed targets (K, 2 S, A, N), both stretches together."""
         k, _, a, n = targets.shape
-        twice = targets.reshape(k * 2, -1, a * n)
-        followed = torch.matmul(self._smoother, twice).reshape(k, 2, -1, a, n)
+        followed = torch.matmul(self._smoother, targets.reshape(k * 2, -1, a * n)).reshape(k, 2, -1, a, n)
         net = net_returns(followed, returns.reshape(k, 2, -1, 1, n), self._settings.cost)
-        return quality(net.reshape(k, -1, a), tail).sharpe
+        return quality(net.reshape(k, -1, a), self._tail).sharpe
+
+
+class Shadows(NamedTuple):
+    """The agents' own portfolios over a history: (V, T, A) net returns, and exposures."""
+
+    returns: Tensor
+    exposure: Tensor
 
 
 class Steps:

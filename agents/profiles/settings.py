@@ -31,6 +31,7 @@ class ProfileSettings:
     episodes, controller_episodes : gradient steps; each sees one stretch of the training window for each member as it
         was, and once again with a bear market imposed.
     sessions, names : length of a stretch, and at most how many symbols, drawn at random, are in it.
+    background : whether a market with a long history is learned from beside the training window.
     bear_drifts : what an imposed bear market takes from every symbol in a session, a fraction; one is drawn each time.
     smoothing : how far the followed weights move towards the targets in a session.
     band : a symbol is traded when it is off by more than this part of an equal share.
@@ -62,9 +63,10 @@ class ProfileSettings:
     controller_episodes: int = 150
     critic_episodes: int = 300
     sessions: int = 252
-    names: int = 60
+    names: int = 20
+    background: bool = True
     bear_drifts: tuple[float, ...] = (0.0004, 0.0008, 0.0012)
-    sharpe_weight: float = 0.1
+    sharpe_weight: float = 0.3
     concentration_weight: float = 0.1
     controller_weight: float = 0.05
     pin_weight: float = 3.0
@@ -72,8 +74,7 @@ class ProfileSettings:
     decay: float = 1e-3
     cost: float = 0.001
     smoothing: float = 0.05
-    training_smoothing: float = 1.0
-    band: float = 0.2
+    band: float = 0.05
     horizon: int = 21
 
     def __post_init__(self) -> None:
@@ -129,6 +130,7 @@ PROFILE_ABLATIONS = {
     "static": _without("static", controlled=False),
     "no_tilts": _without("no_tilts", tilts=False),
     "no_timing": _without("no_timing", timing=False),
+    "no_background": _without("no_background", background=False),
     "no_bear": _without("no_bear", bear_drifts=(0.0,)),
     "no_tail": _without("no_tail", tail_high=0.0),
     "one_network": _without("one_network", members=1),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from agents.checkpoint import MANIFEST, Model, load_model, save_model
@@ -18,13 +19,16 @@ from agents.profiles.settings import ProfileSettings
 from agents.reporting import Reporter, Silence, checkpoint_score, deterministic
 from engine.backtest import run_policy
 from engine.errors import ConfigError
-from engine.market_state import MIN_BARS
+from engine.market_state import LOOKBACK_BARS, MIN_BARS
 from engine.panel import MarketPanel, Window
 from engine.rebalancer import Terms
 
 
 class ProfileTrainer:
-    """One training run; the arguments are those of `agents.training.Trainer`.
+    """One training run; the arguments are those of `agents.training.Trainer`, and a background.
+
+    ``background`` is a market with a long history. When to be invested cannot be learned from three or five years, so
+    its sessions up to the end of the training window are learned from, too, each as often as one of the window.
 
     It takes a minute or less, so an interrupted run keeps nothing and, resumed, begins again, to the same model. The
     validation window is looked at once, after training: nothing is chosen by it.
@@ -39,6 +43,7 @@ class ProfileTrainer:
         terms: Terms,
         seed: int,
         out: Path,
+        background: MarketPanel | None = None,
     ) -> None:
         train = Window(max(train.first, MIN_BARS - 1), train.last)
         if train.last - train.first < 2 * settings.horizon:
@@ -59,6 +64,7 @@ class ProfileTrainer:
             )
         self._panel, self._train, self._validation = panel, train, validation
         self._settings, self._terms, self._seed, self._out = settings, terms, seed, out
+        self._background = background
         self._lines: list[dict[str, Any]] = []
 
     @property
@@ -75,6 +81,7 @@ class ProfileTrainer:
             When resuming into a model that was trained with other data, settings or seed.
         """
         identity = identity_of(self._panel, self._train, self._validation, self._settings, self._seed, self._terms)
+        identity["background"] = self._background_hash()
         if resume and (self._out / MANIFEST).exists():
             model = load_model(self._out)
             check_identity(self._out, model.manifest, identity)
@@ -98,27 +105,40 @@ class ProfileTrainer:
 
     def _trained(self, reporter: Reporter) -> Profiles:
         settings = self._settings
-        history = History.of(self._panel, self._train, settings.bear_drifts, self._terms.timing)
+        histories = self._histories()
         profiles = Profiles(settings, self._seed)
-        learner = ProfileLearner(profiles, history, settings, self._seed)
+        learner = ProfileLearner(profiles, histories, settings, self._seed)
         ticks = self._ticks(reporter)
         profiles.train()
         optimiser = Steps(profiles.actors, settings.episodes, settings)
         for episode in range(1, settings.episodes + 1):
             self._note("actors", episode, learner.actor_step(optimiser))
             next(ticks)
-        targets = learner.agent_targets()
+        shadows = [learner.shadows(history) for history in histories]
         if settings.controlled:
             optimiser = Steps(profiles.controller, settings.controller_episodes, settings)
             for episode in range(1, settings.controller_episodes + 1):
-                self._note("controller", episode, learner.controller_step(optimiser, targets))
+                self._note("controller", episode, learner.controller_step(optimiser, shadows))
                 next(ticks)
-        self._train_critics(profiles, learner, targets[0])
+        self._train_critics(profiles, learner, histories[0].market[:1], learner.outcomes(shadows[0]))
         return profiles
 
-    def _train_critics(self, profiles: Profiles, learner: ProfileLearner, targets: torch.Tensor) -> None:
+    def _histories(self) -> list[History]:
+        """Return the training window and, where the setting asks for it, the background up to its end."""
+        drifts, timing = self._settings.bear_drifts, self._terms.timing
+        histories = [History.of(self._panel, self._train, drifts, timing)]
+        if self._settings.background and self._background is not None:
+            last = self._panel.sessions[self._train.last]
+            known = int(np.searchsorted(self._background.sessions, last, side="right")) - 1
+            if known - 2 * self._settings.horizon > LOOKBACK_BARS:
+                histories.append(History.of(self._background, Window(LOOKBACK_BARS - 1, known), drifts, timing))
+        return histories
+
+    def _train_critics(
+        self, profiles: Profiles, learner: ProfileLearner, market: torch.Tensor, outcomes: torch.Tensor
+    ) -> None:
         steps = self._settings.critic_episodes
-        market, outcomes = learner.outcomes(targets)
+        market = market[:, : len(outcomes)]
         optimiser = Steps(profiles.critics, steps, self._settings)
         for episode in range(1, steps + 1):
             self._note("critics", episode, {"loss": learner.critic_step(optimiser, market, outcomes)})
@@ -132,6 +152,10 @@ class ProfileTrainer:
     def _note(self, part: str, episode: int, values: dict[str, float]) -> None:
         if episode % 10 == 0:
             self._lines.append({"part": part, "episode": episode, **values})
+
+    def _background_hash(self) -> str | None:
+        wanted = self._settings.background and self._background is not None
+        return self._background.content_hash if wanted and self._background is not None else None
 
     def _score(self, profiles: Profiles) -> float:
         window = self._validation

@@ -45,9 +45,11 @@ def swinging_panel(n_rows: int = 240, n: int = 6, seed: int = 0) -> MarketPanel:
 PANEL = swinging_panel()
 
 
-def train(out: Path, seed: int = 0, resume: bool = False, **changes: Any) -> Model:
+def train(
+    out: Path, seed: int = 0, resume: bool = False, background: MarketPanel | None = None, **changes: Any
+) -> Model:
     settings = replace(SMALL, **changes)
-    return make_trainer(PANEL, TRAIN, VALIDATION, settings, TERMS, seed, out).run(resume)
+    return make_trainer(PANEL, TRAIN, VALIDATION, settings, TERMS, seed, out, background).run(resume)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,29 @@ def test_nothing_after_the_training_window_is_learned_from(tmp_path: Path, model
     other = make_trainer(panel_of(later), TRAIN, VALIDATION, SMALL, TERMS, 0, tmp_path / "model").run()
     for mine, theirs in zip(model.learned.profiles.parameters(), other.learned.profiles.parameters(), strict=True):  # type: ignore[attr-defined]
         assert torch.equal(mine, theirs)
+
+
+def test_of_the_background_only_what_is_no_later_than_the_training_window_is_learned_from(tmp_path: Path) -> None:
+    long = swinging_panel(600, 4, seed=8)
+    days = np.busday_offset(PANEL.sessions[TRAIN.last], np.arange(-400, 200), roll="forward")
+    background = replace(long, sessions=days)
+    later = long.close.copy()
+    later[401:] *= 2.0
+    changed = replace(panel_of(later), sessions=days)
+    known, other, without = (
+        train(tmp_path / str(k), background=bars, resume=False) for k, bars in enumerate((background, changed, None))
+    )
+    same, different = (
+        all(
+            torch.equal(a, b)
+            for a, b in zip(known.learned.profiles.parameters(), model.learned.profiles.parameters(), strict=True)  # type: ignore[attr-defined]
+        )
+        for model in (other, without)
+    )
+    assert same
+    assert not different
+    with pytest.raises(CheckpointError, match="was started with background"):
+        train(tmp_path / "0", resume=True)
 
 
 def test_the_returns_of_a_history_are_those_of_the_fills_that_follow() -> None:
