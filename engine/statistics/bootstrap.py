@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -126,7 +127,7 @@ def metric_intervals(
     given = dict(zip(COST_METRICS, (traded, commission, slippage), strict=True))
     names = [*EQUITY_METRICS, *(name for name, values in given.items() if values is not None)]
     block = _common_block(run)
-    drawn = _resampled([run], block, resamples, seed)[0]
+    drawn = _resampled([run], block, resamples, [seed, 0])[0]
     ends = {name: _interval(drawn[:, PATH_METRICS.index(name)], level) for name in names}
     low, high = ({name: pair[side] for name, pair in ends.items()} for side in (0, 1))
     return Intervals(level, resamples, block, seed, low, high)
@@ -159,24 +160,61 @@ def difference_intervals(
     InputError
         As `metric_intervals`, and when the lengths differ.
     """
+    return mean_difference_intervals([(equity_a, equity_b)], level=level, resamples=resamples, seed=seed)
+
+
+def mean_difference_intervals(
+    pairs: Sequence[tuple[FloatArray, FloatArray]],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """Return the mean over several windows of the differences a - b of two runs, with intervals.
+
+    Each window is resampled by itself, as in `difference_intervals`, and the differences of a resample are averaged
+    over the windows: no block joins two windows, and what differs between them is not taken for noise within one.
+
+    Parameters
+    ----------
+    pairs : for each window, two (T,) account values at the same closes, account currency, oldest first.
+
+    Returns
+    -------
+    By metric; undefined when it is undefined in one of the windows.
+
+    Raises
+    ------
+    InputError
+        As `difference_intervals`, and when there is no pair.
+    """
     _check_settings(level, resamples, seed)
-    runs = [_run(equity_a), _run(equity_b)]
+    if not pairs:
+        raise InputError("two runs are compared in at least one window, had none")
+    found = [_differences(*pair, resamples, [seed, stream]) for stream, pair in enumerate(pairs)]
+    values = np.mean([value for value, _ in found], axis=0)
+    drawn = np.mean([draws for _, draws in found], axis=0)
+    differences: dict[str, Difference] = {}
+    for k, name in enumerate(EQUITY_METRICS):
+        low, high = _interval(drawn[:, k], level)
+        known = drawn[~np.isnan(drawn[:, k]), k]
+        share = math.nan if math.isnan(low) else float(np.mean(known <= 0.0))
+        differences[name] = Difference(float(values[k]), low, high, share)
+    return differences
+
+
+def _differences(a: FloatArray, b: FloatArray, resamples: int, seed: list[int]) -> tuple[FloatArray, FloatArray]:
+    """Return (K,) the differences of two runs' metrics, and (resamples, K) of their resamples."""
+    runs = [_run(a), _run(b)]
     if len(runs[0].equity) != len(runs[1].equity):
         lengths = " and ".join(str(len(run.equity)) for run in runs)
         raise InputError(f"two runs are compared over the same sessions, had {lengths}: clip both to one window")
     if len(runs[0].equity) == 0:
         raise InputError("two runs are compared over the same sessions, had none")
     block = float(np.max([_common_block(run) for run in runs]))  # NaN when either is
-    a, b = _resampled(runs, block, resamples, seed)
+    drawn = _resampled(runs, block, resamples, seed)
     measured = [path_metrics(run.equity, run.costs[0], 0.0, 0.0) for run in runs]
-    differences: dict[str, Difference] = {}
-    for k, name in enumerate(EQUITY_METRICS):
-        drawn = a[:, k] - b[:, k]
-        low, high = _interval(drawn, level)
-        known = drawn[~np.isnan(drawn)]
-        share = math.nan if math.isnan(low) else float(np.mean(known <= 0.0))
-        differences[name] = Difference(float(measured[0][k] - measured[1][k]), low, high, share)
-    return differences
+    return measured[0] - measured[1], drawn[0] - drawn[1]
 
 
 def mean_block(values: FloatArray) -> float:
@@ -253,12 +291,12 @@ def _common_block(run: _Run) -> float:
     return max(mean_block(run.returns), mean_block(run.returns**2))
 
 
-def _resampled(runs: list[_Run], block: float, resamples: int, seed: int) -> list[FloatArray]:
+def _resampled(runs: list[_Run], block: float, resamples: int, seed: list[int]) -> list[FloatArray]:
     """Return the (resamples, K) metrics of each run, drawn with the same sessions; NaN without a block length."""
     drawn = [np.full((resamples, len(PATH_METRICS)), np.nan) for _ in runs]
     if math.isnan(block):
         return drawn
-    random = np.random.default_rng([seed, 0])
+    random = np.random.default_rng(seed)
     for start in range(0, resamples, _CHUNK):
         # Rows are drawn in order: a resample is the same whatever their number.
         chance = random.random((min(_CHUNK, resamples - start), len(runs[0].returns)))
