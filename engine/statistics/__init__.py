@@ -8,7 +8,14 @@ from typing import Any
 from engine.metrics import simple_returns
 from engine.panel import MarketPanel
 from engine.result import Result
-from engine.statistics.bootstrap import Difference, Intervals, difference_intervals, mean_block, mean_difference_intervals, metric_intervals
+from engine.statistics.bootstrap import (
+    Difference,
+    Intervals,
+    difference_intervals,
+    mean_block,
+    mean_difference_intervals,
+    metric_intervals,
+)
 from engine.statistics.null import Null, no_skill_null
 from engine.statistics.sharpe import deflated_sharpe, expected_max_sharpe, probabilistic_sharpe
 

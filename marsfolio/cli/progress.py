@@ -19,6 +19,7 @@ from rich.progress import (
 if TYPE_CHECKING:
     from agents.reporting import EpisodeReport, Losses
     from marsfolio.evaluation.cells import Cell
+    from marsfolio.evaluation.cells import Cell
 
 
 @contextmanager

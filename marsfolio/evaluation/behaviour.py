@@ -69,7 +69,7 @@ def dial_metrics(volatility: list[float], drawdown: list[float]) -> dict[str, fl
         return {}
     found = {}
     for name, values in (("dial_volatility", volatility), ("dial_drawdown", drawdown)):
-        ranks = pd.Series(values).rank().to_numpy()
+        ranks = np.asarray(pd.Series(values).rank(), dtype=np.float64)
         found[name] = _correlation(np.arange(len(ranks), dtype=np.float64), ranks)
         found[f"{name}_monotone"] = float(bool((np.diff(values) >= 0.0).all()))
     return found

@@ -203,6 +203,7 @@ def _baseline(cell: Cell, panel: MarketPanel, fold: Fold) -> Outcome:
 
 
 def _learned(cell: Cell, panel: MarketPanel, fold: Fold, reporter: Reporter | None) -> Outcome:
+    assert cell.method.settings is not None
     model = learned.train(panel, fold, cell.method.settings, cell.terms, cell.seed, cell.model, reporter)
     course = Course(panel, fold.test, cell.terms)
     result = course.run(model.policy)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ConfigError, did_you_mean
+from engine.errors import CheckpointError
 from engine.panel import MarketPanel
 from engine.policy import Policy
 from engine.rebalancer import Terms
@@ -16,19 +17,18 @@ from engine.walkforward import Fold
 
 if TYPE_CHECKING:
     from agents.checkpoint import Model
+    from agents.settings import AnySettings
     from agents.training import Reporter
 
 
 def setting_names() -> tuple[str, ...]:
     """Return the names of all settings, ablations as ``setting/ablation``."""
-    from agents import settings
+    from agents.settings import ABLATIONS, SETTINGS
 
-    ablations: Mapping[str, Mapping[str, Any]] = getattr(settings, "ABLATIONS", {})
-    parts = [f"{name}/{ablation}" for name, table in ablations.items() for ablation in table]
-    return (*settings.SETTINGS, *parts)
+    return (*SETTINGS, *(f"{name}/{ablation}" for name, table in ABLATIONS.items() for ablation in table))
 
 
-def settings_named(text: str, overrides: Mapping[str, Any]) -> Any:
+def settings_named(text: str, overrides: Mapping[str, Any]) -> AnySettings:
     """Return the settings called ``setting`` or ``setting/ablation``.
 
     Parameters
@@ -40,49 +40,64 @@ def settings_named(text: str, overrides: Mapping[str, Any]) -> Any:
     ConfigError
         When there are none of that name.
     """
-    from agents import settings
+    from agents.settings import settings_of
 
     name, _, ablation = text.partition("/")
-    if text not in setting_names():
-        known = setting_names()
-        raise ConfigError(f"unknown setting {text!r}{did_you_mean(text, known)}: there are {', '.join(known)}")
-    found: Any = settings.ABLATIONS[name][ablation] if ablation else settings.SETTINGS[name]  # type: ignore[attr-defined]
+    found: Any = settings_of(name, ablation or None)
     fields = {field.name for field in dataclasses.fields(found)}
-    return dataclasses.replace(found, **{key: value for key, value in overrides.items() if key in fields})
+    changed: AnySettings = dataclasses.replace(found, **{k: v for k, v in overrides.items() if k in fields})
+    return changed
+
+
+def identity(settings: AnySettings) -> dict[str, Any]:
+    """Return all that settings say, as JSON values."""
+    return {"method": settings.method, "settings": settings.to_dict()}
 
 
 def train(
-    panel: MarketPanel, fold: Fold, settings: Any, terms: Terms, seed: int, out: Path, reporter: Reporter | None
+    panel: MarketPanel,
+    fold: Fold,
+    settings: AnySettings,
+    terms: Terms,
+    seed: int,
+    out: Path,
+    reporter: Reporter | None = None,
 ) -> Model:
     """Train on the bars up to the end of the validation window, going on where an interrupted training stopped."""
-    from agents.training import Trainer, use_threads
+    from agents.methods import make_trainer
+    from agents.training import use_threads
 
     use_threads(1)
     assert fold.validation is not None
     known = panel.rows(0, fold.last_known + 1)  # what comes later cannot be looked at
-    return Trainer(known, fold.train, fold.validation, settings, terms, seed, out).run(resume=True, reporter=reporter)
+    trainer = make_trainer(known, fold.train, fold.validation, settings, terms, seed, out)
+    return trainer.run(resume=True, reporter=reporter)
 
 
 def agents_alone(model: Model) -> dict[str, Callable[[], Policy]]:
     """Return what makes the policy of each agent alone, most cautious first; nothing for a single agent."""
-    names: tuple[str, ...] = getattr(model, "agent_names", ())
-    if len(names) < 2:
-        return {}
-    return {name: lambda name=name: model.agent_policy(name) for name in names}  # type: ignore[misc,attr-defined]
+    names = model.agent_names
+    return {name: partial(model.agent_policy, name) for name in names} if len(names) > 1 else {}
 
 
 def learning_curve(model: Model) -> list[tuple[int, float]]:
-    """Return (episode, validation score) pairs of the training, oldest first; empty when it kept none."""
-    path = model.path / "history.csv"
+    """Return (episode, validation score) pairs of the training, oldest first; empty when it kept none.
+
+    Raises
+    ------
+    CheckpointError
+        When the history is damaged.
+    """
+    from agents.checkpoint import HISTORY
+
+    path = model.path / HISTORY
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [(int(row["episode"]), float(row["score"])) for row in rows if row.get("score")]
-
-
-def as_dict(settings: Any) -> dict[str, Any]:
-    """Return settings as JSON values."""
-    found: dict[str, Any] = settings.to_dict() if hasattr(settings, "to_dict") else dataclasses.asdict(settings)
-    return found
-
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [(int(row["episode"]), float(row["score"])) for row in rows if row.get("episode") and row.get("score")]
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} is damaged: {error}; remove the folder, and the model is trained again"
+        ) from error

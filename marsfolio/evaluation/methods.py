@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ConfigError, did_you_mean
 from engine.rebalancer import Schedule
 from marsfolio.evaluation import learned
 from strategies.registry import BASELINES
+
+if TYPE_CHECKING:
+    from agents.settings import AnySettings
 
 REFERENCE = "equal_weight:monthly"
 """What every method is compared with: everything equally, restored once a month."""
@@ -27,7 +30,7 @@ class Method:
     """
 
     name: str
-    settings: Any = field(default=None, compare=False)
+    settings: AnySettings | None = field(default=None, compare=False)
     schedule: Schedule = Schedule.DAILY
 
     @property
@@ -37,8 +40,8 @@ class Method:
 
     def identity(self) -> dict[str, Any]:
         """Return all that determines what it does, as JSON values; the name is not part of it for a learned one."""
-        if self.is_learned:
-            return {"settings": learned.as_dict(self.settings)}
+        if self.settings is not None:
+            return learned.identity(self.settings)
         return {"baseline": self.name.partition(":")[0], "schedule": self.schedule.value}
 
 
@@ -73,7 +76,9 @@ def _parse(text: str, overrides: Mapping[str, Any]) -> Method:
     settings = learned.setting_names()
     if text not in settings:
         known = [*settings, *BASELINES]
-        raise ConfigError(f"--methods: unknown method {text!r}{did_you_mean(text, known)}; there are {', '.join(known)}")
+        raise ConfigError(
+            f"--methods: unknown method {text!r}{did_you_mean(text, known)}; there are {', '.join(known)}"
+        )
     return Method(text, learned.settings_named(text, overrides))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from marsfolio.evaluation.longtable import Numbers
 from marsfolio.evaluation.looks import count_looks, read_looks
 from marsfolio.evaluation.plan import KIND, Evaluation, read_all, write_tables
 from marsfolio.evaluation.table import Counting, tabulate
@@ -32,7 +33,7 @@ def write_output(
     config = plan.out / "config.toml"
     write_config(config, KIND, "evaluate", options, {"data_hashes": dict(plan.hashes), "remarks": list(plan.notes)})
     learned = next((method.name for method in plan.methods if method.is_learned), None)
-    return None if learned is None else judge(table, learned)
+    return None if learned is None else judge(Numbers(table), learned)
 
 
 def _trials(plan: Evaluation, trials: int | None) -> dict[str, int]:

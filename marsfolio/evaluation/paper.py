@@ -50,8 +50,8 @@ def stretch(sessions: SessionArray, periods: Periods) -> slice:
     before the last session of 2024. Without such a date the last session is left out.
     """
     ends = {end["year"]: np.datetime64(end["last_session"], "D") for end in _document()["end"]}
-    last = ends.get(_year(periods))
-    inside = last is not None and sessions[0] < last <= sessions[-1]
+    last = ends.get(_year(periods), sessions[0])
+    inside = sessions[0] < last <= sessions[-1]
     stop = int(np.searchsorted(sessions, last, side="right")) if inside else len(sessions) - _SKIPPED_LAST
     return slice(min(_SKIPPED_FIRST, max(stop - 2, 0)), max(stop, 0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def _parse(text: str) -> Periods:
     for date in dates:
         _check_date(date, text)
     # Within a part the ends may be one session; parts must not share any.
-    pairs = list(zip(dates, dates[1:], strict=False))
+    pairs = list(itertools.pairwise(dates))
     if any(one > other if k % 2 == 0 else one >= other for k, (one, other) in enumerate(pairs)):
         raise ConfigError(f"--windows {name}: training, validation and test must follow one another, was {text!r}")
     return Periods(name, (dates[0], dates[1]), (dates[2], dates[3]), (dates[4], dates[5]))

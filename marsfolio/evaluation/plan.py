@@ -20,7 +20,7 @@ from marsfolio.evaluation.cells import MAIN, Cell, Outcome, clean, read
 from marsfolio.evaluation.looks import LOG, count_looks, log_looks, read_looks
 from marsfolio.evaluation.methods import REFERENCE, Method
 from marsfolio.evaluation.periods import Periods
-from marsfolio.evaluation.table import name_of, tabulate
+from marsfolio.evaluation.table import name_of
 from marsfolio.report.writing import write_whole
 from marsfolio.staging import claimed
 
@@ -149,9 +149,7 @@ def _facts(evaluation: Evaluation, computed: Sequence[tuple[Cell, Outcome]]) -> 
             {"name": method.name, "learned": method.is_learned, **method.identity()} for method in evaluation.methods
         ],
         "companions": _companions(computed),
-        "agents": {
-            cell.method.name: list(outcome.agent_names) for cell, outcome in computed if outcome.agent_names
-        },
+        "agents": {cell.method.name: list(outcome.agent_names) for cell, outcome in computed if outcome.agent_names},
         "reference": REFERENCE,
         "seeds": list(evaluation.seeds),
         "limits": {"cap": limits.cap, "cash_buffer": limits.cash_buffer} if limits else None,
@@ -184,6 +182,3 @@ def read_all(evaluation: Evaluation) -> list[tuple[Cell, Outcome]]:
     found = [(cell, outcome) for cell in evaluation.cells() if (outcome := read(cell)) is not None]
     log_looks(evaluation.out, found)
     return found
-
-
-__all__ = ["Evaluation", "check_seeds", "evaluating", "read_all", "tabulate", "write_tables"]

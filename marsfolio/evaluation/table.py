@@ -15,20 +15,14 @@ from engine.metrics import annual_volatility, max_drawdown, sharpe_ratio, simple
 from engine.statistics import Difference, deflated_sharpe, difference_intervals, mean_difference_intervals
 from marsfolio.evaluation.behaviour import controller_metrics, dial_metrics
 from marsfolio.evaluation.cells import AGENT, MAIN, SAME_EXPOSURE, SAME_VOLATILITY, UNTRAINED, Cell, Outcome
+from marsfolio.evaluation.longtable import COLUMNS, HIGH_QUARTER, LEVEL, LOW_QUARTER, MEDIAN, TOGETHER, Row
 from marsfolio.evaluation.methods import REFERENCE
 from marsfolio.evaluation.paper import paper_metrics, stretch
 from marsfolio.evaluation.periods import ALL, Periods
 from marsfolio.evaluation.tracks import Track
 
-COLUMNS = ("window", "method", "seed", "metric", "value")
-MEDIAN, LOW_QUARTER, HIGH_QUARTER, TOGETHER = "median", "q25", "q75", "together"
-"""What the column seed says of rows about all seeds: quantiles over them, and one account that holds all of them."""
-
-LEVEL = 0.95
 _YEAR = 252.0
 _DIFFERENCES = {"sharpe": "sharpe_ratio", "return": "annual_return"}
-
-Row = tuple[str, str, str, str, float]
 
 
 class Pair(NamedTuple):
@@ -219,18 +213,20 @@ def _all_windows(groups: Sequence[Group], reference: Mapping[str, Track], counti
         for name in ("sharpe_ratio", "annual_return", "annual_volatility", "max_drawdown", "annual_traded"):
             means = [float(np.mean([part.tracks[seed].metrics[name] for part in parts])) for seed in sorted(seeds)]
             yield from _quantiles(ALL, method, name, means)
-        if method == REFERENCE:
-            continue
-        for name, metric in _DIFFERENCES.items():
-            gains = [
-                float(
-                    np.mean(
-                        [part.tracks[seed].metrics[metric] - reference[part.periods.name].metrics[metric] for part in parts]
-                    )
-                )
-                for seed in sorted(seeds)
-            ]
-            yield from _quantiles(ALL, method, f"{name}_difference", gains)
-        pairs = [Pair(together(part.tracks.values()), reference[part.periods.name].equity) for part in parts]
-        found = mean_difference_intervals(pairs, level=LEVEL, resamples=counting.resamples)
-        yield from ((ALL, method, TOGETHER, name, value) for name, value in _differences(found).items())
+        if method != REFERENCE:
+            yield from _gains(parts, sorted(seeds), reference, counting)
+
+
+def _gains(
+    parts: Sequence[Group], seeds: Sequence[int], reference: Mapping[str, Track], counting: Counting
+) -> Iterator[Row]:
+    method = parts[0].method
+    for name, metric in _DIFFERENCES.items():
+        gains = [
+            [part.tracks[seed].metrics[metric] - reference[part.periods.name].metrics[metric] for part in parts]
+            for seed in seeds
+        ]
+        yield from _quantiles(ALL, method, f"{name}_difference", [float(np.mean(of_seed)) for of_seed in gains])
+    pairs = [Pair(together(part.tracks.values()), reference[part.periods.name].equity) for part in parts]
+    found = mean_difference_intervals(pairs, level=LEVEL, resamples=counting.resamples)
+    yield from ((ALL, method, TOGETHER, name, value) for name, value in _differences(found).items())

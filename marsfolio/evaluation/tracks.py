@@ -20,6 +20,7 @@ from marsfolio.evaluation.matched import ConstantExposure
 _YEAR = 252.0
 _ROUNDS = 6
 _CLOSE_ENOUGH = 1e-4
+_ARRAYS = ("sessions", "equity", "cash", "traded", "cost", "agent_weights")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,11 +139,9 @@ def _mean_exposure(result: Result) -> float:
 
 def arrays_of(name: str, track: Track) -> dict[str, Any]:
     """Return the arrays of a track under the names of a file."""
-    fields = ("sessions", "equity", "cash", "traded", "cost", "agent_weights")
-    return {f"{name}.{field}": getattr(track, field) for field in fields}
+    return {f"{name}.{field}": getattr(track, field) for field in _ARRAYS}
 
 
 def track_from(name: str, arrays: Any, metrics: dict[str, float]) -> Track:
     """Return the track that `arrays_of` took apart."""
-    fields = ("sessions", "equity", "cash", "traded", "cost", "agent_weights")
-    return Track(*(arrays[f"{name}.{field}"] for field in fields), metrics=metrics)
+    return Track(metrics=metrics, **{field: arrays[f"{name}.{field}"] for field in _ARRAYS})

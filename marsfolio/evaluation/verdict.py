@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-import pandas as pd
-
-from marsfolio.evaluation.methods import REFERENCE
+from marsfolio.evaluation.longtable import LEVEL, TOGETHER, Numbers
 from marsfolio.evaluation.periods import ALL
-from marsfolio.evaluation.table import LEVEL, MEDIAN, TOGETHER
 
 FEWEST_SEEDS = 3
 """With fewer seeds of a method that is trained, one lucky training cannot be told from a good method."""
@@ -58,11 +55,11 @@ class Verdict:
             Answer.DOES_NOT: f"No: {self.method} does not beat holding everything equally",
             Answer.UNKNOWN: f"It cannot be told whether {self.method} beats holding everything equally",
         }[self.answer]
-        return f"{opening}: {numbers}); {self.reason}." if not math.isnan(self.difference) else f"{opening}: {self.reason}."
+        return f"{opening}: {self.reason}." if math.isnan(self.difference) else f"{opening}: {numbers}); {self.reason}."
 
 
-def judge(table: pd.DataFrame, method: str, learned: bool = True) -> Verdict:
-    """Return the answer for a method, from the long table of `marsfolio.evaluation.table.tabulate`.
+def judge(numbers: Numbers, method: str, learned: bool = True) -> Verdict:
+    """Return the answer for a method, from the numbers of the long table.
 
     The rule, which leans against the method:
 
@@ -72,18 +69,17 @@ def judge(table: pd.DataFrame, method: str, learned: bool = True) -> Verdict:
     * Otherwise it cannot be told: the difference is positive, but luck gives as much.
 
     The headline's interval is that of the account that holds all seeds in equal parts, resampled in each window by
-    itself and averaged over the windows (`engine.statistics.mean_difference_intervals`); the intervals of each seed are in
-    the table. It allows for the luck of the sessions, not for windows of another kind than these.
+    itself and averaged over the windows (`engine.statistics.mean_difference_intervals`); the intervals of each seed are
+    in the table. It allows for the luck of the sessions, not for windows of another kind than these.
 
     Parameters
     ----------
     learned : whether seeds matter for it.
     """
-    windows = [name for name in dict.fromkeys(table["window"]) if name != ALL]
-    by_window = {name: _value(table, name, method, MEDIAN, "sharpe_difference") for name in windows}
-    difference = _value(table, ALL, method, MEDIAN, "sharpe_difference")
-    low, high = (_value(table, ALL, method, TOGETHER, f"sharpe_difference_{end}") for end in ("low", "high"))
-    n_seeds = _seeds(table, method, windows)
+    by_window = {name: numbers.get(name, method, "sharpe_difference") for name in numbers.windows}
+    difference = numbers.get(ALL, method, "sharpe_difference")
+    low, high = (numbers.get(ALL, method, f"sharpe_difference_{end}", TOGETHER) for end in ("low", "high"))
+    n_seeds = min((len(numbers.seeds(name, method)) for name in numbers.windows), default=0)
     answer, reason = _rule(difference, low, high, list(by_window.values()), n_seeds if learned else FEWEST_SEEDS)
     return Verdict(method, answer, difference, low, high, by_window, n_seeds, reason)
 
@@ -104,19 +100,6 @@ def _rule(difference: float, low: float, high: float, by_window: list[float], n_
     if n_seeds < FEWEST_SEEDS:
         return Answer.UNKNOWN, f"fewer than {FEWEST_SEEDS} seeds cannot rule out one lucky training"
     return Answer.BEATS, "more than the luck of the sessions explains, and better in every window"
-
-
-def _seeds(table: pd.DataFrame, method: str, windows: list[str]) -> int:
-    part = table[(table["method"] == method) & (table["metric"] == "sharpe_ratio") & table["seed"].str.isdigit()]
-    counts = [int((part["window"] == name).sum()) for name in windows]
-    return min(counts, default=0)
-
-
-def _value(table: pd.DataFrame, window: str, method: str, seed: str, metric: str) -> float:
-    part = table[
-        (table["window"] == window) & (table["method"] == method) & (table["seed"] == seed) & (table["metric"] == metric)
-    ]
-    return float(part["value"].iloc[0]) if len(part) else math.nan
 
 
 def _many(count: int, noun: str) -> str:
