@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from engine.rebalancer import Terms
     from marsfolio.compose import Market
     from marsfolio.evaluation.plan import Evaluation
-    from marsfolio.evaluation.verdict import Verdict
 
 COMMAND = "evaluate"
 
@@ -90,8 +89,8 @@ def evaluate(
     plan = _plan(out, data, symbols, windows, methods, seeds, terms, null_paths, episodes, update_every)
     with evaluating(out):
         _compute(plan, jobs)
-        verdict = write_output(plan, resolved(ctx), resamples, trials, _statistics)
-    _say(plan, verdict)
+        answer = write_output(plan, resolved(ctx), resamples, trials, _statistics)
+    _say(plan, answer)
 
 
 def _plan(
@@ -165,13 +164,12 @@ def _statistics(done: int, total: int) -> None:
     """Show how far the table is."""
 
 
-def _say(plan: Evaluation, verdict: Verdict | None) -> None:
+def _say(plan: Evaluation, answer: str) -> None:
     from marsfolio.evaluation.looks import count_looks, read_looks
 
     for note in plan.notes:
         print(f"note: {note}")
     for test, count in count_looks(read_looks(plan.out)).items():
         print(f"looks at test window {test}: {count['looks']}, of {count['configurations']} configurations")
-    if verdict is not None:
-        print(verdict.sentence)
+    print(answer)
     print(f"Evaluation written to {plan.out}: report.html, summary.md, results.csv")

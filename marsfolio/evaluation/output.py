@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from marsfolio.evaluation.charts import charts_of
+from marsfolio.evaluation.findings import Findings
 from marsfolio.evaluation.longtable import Numbers
 from marsfolio.evaluation.looks import count_looks, read_looks
+from marsfolio.evaluation.page import page
 from marsfolio.evaluation.plan import KIND, Evaluation, read_all, write_tables
+from marsfolio.evaluation.summary import markdown
 from marsfolio.evaluation.table import Counting, tabulate
-from marsfolio.evaluation.verdict import Verdict, judge
+from marsfolio.report.writing import write_whole
 from marsfolio.runs import write_config
 
 
@@ -19,8 +23,8 @@ def write_output(
     resamples: int,
     trials: int | None,
     progress: Callable[[int, int], None],
-) -> Verdict | None:
-    """Write all files of an evaluation whose cells are computed, and return the answer about its first learned method.
+) -> str:
+    """Write all files of an evaluation whose cells are computed, and return the answer to the reader's first question.
 
     Parameters
     ----------
@@ -29,11 +33,12 @@ def write_output(
     """
     computed = read_all(plan)
     table = tabulate(computed, Counting(resamples, _trials(plan, trials), progress))
-    write_tables(plan, computed, table)
+    found = Findings(Numbers(table), write_tables(plan, computed, table))
+    write_whole(plan.out / "summary.md", markdown(found).encode())
+    write_whole(plan.out / "report.html", page(found, charts_of(computed)).encode())
     config = plan.out / "config.toml"
     write_config(config, KIND, "evaluate", options, {"data_hashes": dict(plan.hashes), "remarks": list(plan.notes)})
-    learned = next((method.name for method in plan.methods if method.is_learned), None)
-    return None if learned is None else judge(Numbers(table), learned)
+    return found.headline
 
 
 def _trials(plan: Evaluation, trials: int | None) -> dict[str, int]:

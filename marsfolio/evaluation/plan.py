@@ -16,7 +16,8 @@ from engine.errors import ConfigError, RunFolderError
 from engine.rebalancer import Terms
 from engine.tradelog import write_table
 from marsfolio.config import FORMAT_VERSION
-from marsfolio.evaluation.cells import MAIN, Cell, Outcome, clean, read
+from marsfolio.evaluation.cells import MAIN, Cell, Outcome, clean, read, terms_table
+from marsfolio.evaluation.charts import learning_curves
 from marsfolio.evaluation.looks import LOG, count_looks, log_looks, read_looks
 from marsfolio.evaluation.methods import REFERENCE, Method
 from marsfolio.evaluation.periods import Periods
@@ -112,8 +113,13 @@ def evaluating(out: Path) -> Iterator[None]:
             (out / LOCK).unlink(missing_ok=True)
 
 
-def write_tables(evaluation: Evaluation, computed: Sequence[tuple[Cell, Outcome]], table: pd.DataFrame) -> None:
-    """Write the long table, the learning curves and what else a page needs, each file whole or not at all."""
+def write_tables(
+    evaluation: Evaluation, computed: Sequence[tuple[Cell, Outcome]], table: pd.DataFrame
+) -> dict[str, Any]:
+    """Write the long table, the learning curves and what else a page needs, and return the latter.
+
+    Each file is written whole or not at all.
+    """
     out = evaluation.out
     for kind in ("csv", "parquet"):
         staged = out / f".{TABLE}.{kind}"
@@ -125,8 +131,9 @@ def write_tables(evaluation: Evaluation, computed: Sequence[tuple[Cell, Outcome]
         for episode, score in outcome.curve
     ]
     write_whole(out / CURVES, "".join(["window,method,seed,episode,score\n", *curves]).encode())
-    text = json.dumps(_facts(evaluation, computed), indent=2, ensure_ascii=False)
-    write_whole(out / FACTS, (text + "\n").encode())
+    facts = _facts(evaluation, computed)
+    write_whole(out / FACTS, (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode())
+    return facts
 
 
 def _facts(evaluation: Evaluation, computed: Sequence[tuple[Cell, Outcome]]) -> dict[str, Any]:
@@ -152,9 +159,11 @@ def _facts(evaluation: Evaluation, computed: Sequence[tuple[Cell, Outcome]]) -> 
         "agents": {cell.method.name: list(outcome.agent_names) for cell, outcome in computed if outcome.agent_names},
         "reference": REFERENCE,
         "seeds": list(evaluation.seeds),
+        "terms": terms_table(evaluation.terms),
         "limits": {"cap": limits.cap, "cash_buffer": limits.cash_buffer} if limits else None,
         "null_paths": evaluation.null_paths,
         "looks": count_looks(read_looks(evaluation.out)),
+        "curves": learning_curves(computed),
         "seconds": _seconds(computed),
     }
 
