@@ -222,8 +222,8 @@ def _learning(found: Findings) -> Section | None:
         return None
     texts = [
         "Score on the validation window after so many episodes: median over the seeds, and in the chart the range from "
-        "the worst to the best. A curve that still rises at its end says that more training may help; one that has been "
-        "flat for long, that it will not."
+        "the worst to the best. A curve that still rises at its end says that more training may help; one that has "
+        "been flat for long, that it will not."
     ]
     columns = ("Method and window", "Episodes", "First score", "Best score", "Last score", "Best episode")
     return Section("learning", "Learning curves", texts, [Table("", columns, rows)])
