@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -165,12 +166,12 @@ def read(cell: Cell) -> Outcome | None:
     try:
         facts = json.loads((cell.folder / CELL).read_text(encoding="utf-8"))
         tracks = {}
-        with np.load(cell.folder / ARRAYS, allow_pickle=False) as arrays:
+        with (cell.folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             for name, metrics in facts.pop("tracks").items():
                 tracks[name] = track_from(name, arrays, _numbers(metrics))
         curve = [(int(episode), float(score)) for episode, score in facts.pop("curve")]
         return Outcome(tracks, _numbers(facts.pop("null")), curve, facts)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise RunFolderError(f"{cell.folder} is damaged ({error}): remove it, and it is computed again") from error
 
 

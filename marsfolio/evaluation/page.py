@@ -25,6 +25,7 @@ def page(found: Findings, windows: Sequence[Mapping[str, Any]], title: str = "Ev
             "windows": list(windows),
             "curves": found.facts["curves"],
             "methods": found.methods,
+            "learned": found.learned,
             "reference": found.reference,
         },
         title=title,

@@ -14,19 +14,20 @@ from marsfolio.evaluation.verdict import Answer
 from marsfolio.report.formats import UNDEFINED
 
 RESULTS = (
-    ("Return", "total_return", "share"),
-    ("Annual return", "annual_return", "share"),
-    ("Volatility", "annual_volatility", "share"),
     ("Sharpe", "sharpe_ratio", "ratio"),
-    ("Sortino", "sortino_ratio", "ratio"),
-    ("Calmar", "calmar_ratio", "ratio"),
+    ("Return", "total_return", "share"),
+    ("Volatility", "annual_volatility", "share"),
     ("Max drawdown", "max_drawdown", "share"),
     ("Exposure", "mean_exposure", "share"),
     ("Turnover a year", "annual_turnover", "times"),
     ("Traded a year", "annual_traded", "times"),
     ("Costs", "cost_share", "share"),
     ("Costs of profit", "cost_share_of_profit", "share"),
+    ("Annual return", "annual_return", "share"),
+    ("Sortino", "sortino_ratio", "ratio"),
+    ("Calmar", "calmar_ratio", "ratio"),
 )
+"""Label, metric and unit of the columns that describe a method in a window."""
 
 
 def sections(found: Findings) -> list[Section]:

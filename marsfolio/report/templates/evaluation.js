@@ -1,3 +1,5 @@
+const MANY = 8; // methods: with more, only what is learned and the reference are drawn at first
+const shownAtFirst = method => data.methods.length <= MANY || data.learned.includes(method) || method === data.reference;
 const tone = name => "c" + data.methods.indexOf(name) % 10;
 
 /** Draw a chart with an axis of its own: windows do not share their time. */
@@ -10,8 +12,10 @@ function drawCharts() {
   for (const {name, sessions, equity, halves} of data.windows) {
     const time = {type: "date", showgrid: false, hoverformat: "%Y-%m-%d", range: [sessions[0], sessions.at(-1)]};
     const at = (label, y, color, more = {}) => ({...line(label, y, color, more), x: sessions});
-    const accounts = Object.entries(equity).map(([method, y]) =>
-      at(method, y, tone(method), method === data.reference ? {dash: "dash", width: 2.4} : {}));
+    const accounts = Object.entries(equity).map(([method, y]) => ({
+      ...at(method, y, tone(method), method === data.reference ? {dash: "dash", width: 2.4} : {}),
+      visible: shownAtFirst(method) || "legendonly",
+    }));
     place("equity-" + name, accounts, time, {tickformat: ",.4~g", hoverformat: ",.3f"});
     for (const [method, {cautious, bold}] of Object.entries(halves)) {
       const traces = [at("Cautious half", cautious, "main"), at("Bold half", bold, "loss")];

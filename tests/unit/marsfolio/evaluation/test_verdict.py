@@ -55,7 +55,8 @@ def test_the_rule_leans_against_the_method(table: Numbers, answer: Answer, reaso
 def test_the_sentence_says_how_much_how_sure_and_on_what() -> None:
     assert judge(numbers([0.3, 0.2], 0.05, 0.5), "ours").sentence == (
         "Yes: ours beats holding everything equally: Sharpe ratio +0.25 against it (median of 5 seeds, mean of 2 test "
-        "windows; 95% interval +0.05 to +0.50); more than the luck of the sessions explains, and better in every window."
+        "windows; 95% interval +0.05 to +0.50); more than the luck of the sessions explains, and better in every "
+        "window."
     )
     assert judge(numbers([-0.3], -0.5, 0.1, seeds=1), "ours").sentence.startswith(
         "No: ours does not beat holding everything equally: Sharpe ratio -0.30 against it (median of 1 seed, mean of 1 "
