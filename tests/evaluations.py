@@ -62,6 +62,6 @@ def cell_of(out: Path, data: Path, method: str, text: str = WINDOWS[0], seed: in
     """Return one cell of the tiny evaluation."""
     panel = load_market(data).panel
     (periods,) = parse_periods([text])
-    chosen = parse_methods([method], {})[0]
+    chosen = parse_methods([method])[0]
     content = panel.rows(0, periods.fold(panel).test.last + 1).content_hash
     return Cell(out, data, None, content, periods, chosen, seed, Terms(limits=MODEL_LIMITS), null_paths)

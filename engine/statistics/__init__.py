@@ -12,11 +12,11 @@ from engine.statistics.bootstrap import (
     Difference,
     Intervals,
     difference_intervals,
-    mean_block,
     mean_difference_intervals,
     metric_intervals,
 )
 from engine.statistics.null import Null, no_skill_null
+from engine.statistics.resampling import mean_block
 from engine.statistics.sharpe import deflated_sharpe, expected_max_sharpe, probabilistic_sharpe
 
 __all__ = [

@@ -52,9 +52,13 @@ def evaluate(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
-    episodes: Annotated[int | None, typer.Option(min=1, help="Episodes of the settings that count in them.")] = None,
+    episodes: Annotated[
+        list[str] | None,
+        typer.Option(help="Episodes of what is trained: N for all, or SETTING=N; the setting's own when absent."),
+    ] = None,
     update_every: Annotated[
-        int | None, typer.Option(min=1, help="Environment steps per update, of the settings that count in them.")
+        list[str] | None,
+        typer.Option(help="Environment steps per update, likewise, where a setting counts in them."),
     ] = None,
     cash: Cash = 1_000_000.0,
     costs: CostsOption = None,
@@ -102,17 +106,17 @@ def _plan(
     seeds: list[int],
     terms: Terms,
     null_paths: int,
-    episodes: int | None,
-    update_every: int | None,
+    episodes: list[str] | None,
+    update_every: list[str] | None,
 ) -> Evaluation:
     from marsfolio.compose import load_market, parse_symbols
-    from marsfolio.evaluation.methods import parse_methods
+    from marsfolio.evaluation.methods import Overrides, parse_methods
     from marsfolio.evaluation.periods import parse_periods
     from marsfolio.evaluation.plan import Evaluation, check_seeds
 
-    overrides = {"episodes": episodes, "update_every": update_every}
+    overrides = Overrides({"episodes": episodes or [], "update_every": update_every or []})
     periods = parse_periods(windows)
-    chosen = parse_methods(methods, {name: value for name, value in overrides.items() if value is not None})
+    chosen = parse_methods(methods, overrides)
     numbers = check_seeds(seeds)
     names = parse_symbols(symbols)
     market = load_market(data, names)

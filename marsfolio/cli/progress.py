@@ -19,7 +19,6 @@ from rich.progress import (
 if TYPE_CHECKING:
     from agents.reporting import EpisodeReport, Losses
     from marsfolio.evaluation.cells import Cell
-    from marsfolio.evaluation.cells import Cell
 
 
 @contextmanager

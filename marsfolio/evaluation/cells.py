@@ -31,7 +31,7 @@ from marsfolio.evaluation.tracks import Course, Track, arrays_of, same_exposure,
 
 if TYPE_CHECKING:
     from agents.checkpoint import Model
-    from agents.training import Reporter
+    from agents.reporting import Reporter
 
 FORMAT = 1
 MAIN, UNTRAINED, SAME_VOLATILITY, SAME_EXPOSURE = "main", "untrained", "same_volatility", "same_exposure"
@@ -198,7 +198,8 @@ def _baseline(cell: Cell, panel: MarketPanel, fold: Fold) -> Outcome:
     from strategies.registry import baseline
 
     course = Course(panel, fold.test, cell.terms)
-    result = course.run(baseline(cell.method.name.partition(":")[0]), cell.method.schedule)
+    cap = cell.terms.limits.cap if cell.terms.limits else 1.0
+    result = course.run(baseline(cell.method.name.partition(":")[0], cap), cell.method.schedule)
     facts = {"agent_names": [], "notes": result.remarks()}
     return Outcome({MAIN: track_of(result)}, _null(cell, panel, fold, result), [], facts)
 

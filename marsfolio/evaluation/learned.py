@@ -17,8 +17,8 @@ from engine.walkforward import Fold
 
 if TYPE_CHECKING:
     from agents.checkpoint import Model
+    from agents.reporting import Reporter
     from agents.settings import AnySettings
-    from agents.training import Reporter
 
 
 def setting_names() -> tuple[str, ...]:

@@ -45,13 +45,48 @@ class Method:
         return {"baseline": self.name.partition(":")[0], "schedule": self.schedule.value}
 
 
-def parse_methods(texts: Iterable[str], overrides: Mapping[str, Any]) -> tuple[Method, ...]:
+class Overrides:
+    """Fields of settings to replace, for all of them or for those of one name and its ablations.
+
+    Parameters
+    ----------
+    fields : by field, texts ``NUMBER`` (for every setting that has the field) or ``SETTING=NUMBER``, which wins.
+
+    Raises
+    ------
+    ConfigError
+        When a text is neither, a number is not above 0, or there is no such setting.
+    """
+
+    def __init__(self, fields: Mapping[str, Iterable[str]]) -> None:
+        self._values: dict[str, dict[str, int]] = {}
+        for name, texts in fields.items():
+            for text in texts:
+                setting, number = _override(name, text)
+                self._values.setdefault(setting, {})[name] = number
+
+    def of(self, text: str) -> dict[str, int]:
+        """Return what to replace in the settings of a method."""
+        return {**self._values.get("", {}), **self._values.get(text.partition("/")[0], {})}
+
+
+def _override(name: str, text: str) -> tuple[str, int]:
+    flag = "--" + name.replace("_", "-")
+    setting, _, number = text.rpartition("=")
+    if not number.strip().isdecimal() or int(number) < 1:
+        raise ConfigError(f"{flag} must be a number from 1 on, or SETTING=NUMBER such as published=30, was {text!r}")
+    known = [one for one in learned.setting_names() if "/" not in one]
+    if setting and setting not in known:
+        raise ConfigError(f"{flag} {text}: unknown setting {setting!r}{did_you_mean(setting, known)}")
+    return setting, int(number)
+
+
+def parse_methods(texts: Iterable[str], overrides: Overrides | None = None) -> tuple[Method, ...]:
     """Return the methods of these names, without repetition, the reference among them.
 
     Parameters
     ----------
     texts : ``setting``, ``setting/ablation``, ``baseline`` or ``baseline:schedule``.
-    overrides : fields of the settings to replace, where they have them.
 
     Raises
     ------
@@ -63,10 +98,10 @@ def parse_methods(texts: Iterable[str], overrides: Mapping[str, Any]) -> tuple[M
         raise ConfigError("--methods must name at least one method, such as marsfolio or equal_weight:monthly")
     if REFERENCE not in names:
         names.append(REFERENCE)
-    return tuple(_parse(name, overrides) for name in names)
+    return tuple(_parse(name, overrides or Overrides({})) for name in names)
 
 
-def _parse(text: str, overrides: Mapping[str, Any]) -> Method:
+def _parse(text: str, overrides: Overrides) -> Method:
     name, separator, schedule = text.partition(":")
     if name in BASELINES:
         return Method(text, schedule=_schedule(schedule, text) if separator else Schedule.DAILY)
@@ -79,7 +114,7 @@ def _parse(text: str, overrides: Mapping[str, Any]) -> Method:
         raise ConfigError(
             f"--methods: unknown method {text!r}{did_you_mean(text, known)}; there are {', '.join(known)}"
         )
-    return Method(text, learned.settings_named(text, overrides))
+    return Method(text, learned.settings_named(text, overrides.of(text)))
 
 
 def _schedule(text: str, method: str) -> Schedule:

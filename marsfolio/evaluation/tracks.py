@@ -15,7 +15,7 @@ from engine.panel import MarketPanel, Window
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
 from engine.result import Result
-from marsfolio.evaluation.matched import ConstantExposure
+from strategies.baselines import ConstantExposure
 
 _YEAR = 252.0
 _ROUNDS = 6
