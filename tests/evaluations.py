@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,12 @@ from engine.limits import MODEL_LIMITS
 from engine.rebalancer import Terms
 from marsfolio.compose import load_market
 from marsfolio.evaluation.cells import Cell
+from marsfolio.evaluation.findings import Findings
+from marsfolio.evaluation.longtable import Numbers, Row
 from marsfolio.evaluation.methods import parse_methods
-from marsfolio.evaluation.periods import parse_periods
+from marsfolio.evaluation.paper import COLUMNS as PAPER_COLUMNS
+from marsfolio.evaluation.periods import ALL, parse_periods
+from marsfolio.evaluation.sections import RESULTS
 
 TINY = Settings(
     name="tiny",
@@ -65,3 +70,63 @@ def cell_of(out: Path, data: Path, method: str, text: str = WINDOWS[0], seed: in
     chosen = parse_methods([method])[0]
     content = panel.rows(0, periods.fold(panel).test.last + 1).content_hash
     return Cell(out, data, None, content, periods, chosen, seed, Terms(limits=MODEL_LIMITS), null_paths)
+
+
+def findings() -> tuple[Findings, list[dict[str, Any]]]:
+    """Return an invented evaluation with everything a page can show, and its charts; no method was run for it."""
+    names = ["ours", "ours untrained", "ours agent_01", "ours agent_02", "equal_weight:monthly"]
+    metrics = [name for _, name, _ in RESULTS]
+    metrics += ["sharpe_difference", "volatility_ratio", "null_percentile", "cautious_weight", "cautious_volatility"]
+    random = np.random.default_rng(0)
+    rows: list[Row] = [
+        (window_, name, seed, metric, float(random.uniform(0.1, 0.9)))
+        for window_ in ("2022", "2023", ALL)
+        for name in names
+        for seed in ("0", "1", "median", "q25", "q75")
+        for metric in (*metrics, *PAPER_COLUMNS)
+    ]
+    ends = {"low": -0.1, "high": 1.0}
+    rows += [(ALL, "ours", "together", f"sharpe_difference_{end}", value) for end, value in ends.items()]
+    windows = [
+        {
+            "name": str(year),
+            "train": [f"{year - 3}-01-01", f"{year - 2}-12-31"],
+            "validation": [f"{year - 1}-01-01", f"{year - 1}-12-31"],
+            "test": [f"{year}-01-01", f"{year}-12-31"],
+        }
+        for year in (2022, 2023)
+    ]
+    scores = {"median": [0.1, 0.2], "min": [0.0, 0.1], "max": [0.2, 0.3]}
+    curves = [{"method": "ours", "window": name, "episodes": [1, 2], **scores} for name in ("2022", "2023")]
+    facts = {
+        "data": "bars.parquet",
+        "notes": ["a note <b>"],
+        "windows": windows,
+        "methods": [
+            {"name": "ours", "learned": True, "settings": {"episodes": 3}},
+            {"name": "equal_weight:monthly", "learned": False, "schedule": "monthly"},
+        ],
+        "companions": {"ours": names[1:4]},
+        "agents": {"ours": ["agent_01", "agent_02"]},
+        "reference": "equal_weight:monthly",
+        "seeds": [0, 1],
+        "terms": {"cash": 1e6, "fill": "next_open"},
+        "limits": {"cap": 0.2, "cash_buffer": 0.05},
+        "null_paths": 10,
+        "looks": {"2022-01-01:2022-12-31": {"looks": 2, "configurations": 1}},
+        "curves": curves,
+        "seconds": {"ours": 12.0},
+    }
+    sessions = DAYS[:50].tolist()
+    walk = np.cumprod(1.0 + 0.01 * random.standard_normal(50)).tolist()
+    half = random.uniform(0.0, 1.0, 50)
+    charts = [
+        {
+            "name": name,
+            "sessions": sessions,
+            "equity": {"ours": walk, "equal_weight:monthly": walk[::-1]},
+            "halves": {"ours": {"cautious": half.tolist(), "bold": (1.0 - half).tolist()}},
+        }
+        for name in ("2022", "2023")
+    ]
+    return Findings(Numbers.of(rows), facts), charts
