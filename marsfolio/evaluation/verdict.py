@@ -90,7 +90,8 @@ def _rule(difference: float, low: float, high: float, by_window: list[float], n_
     if high < 0.0:
         return Answer.DOES_NOT, "it is worse by more than luck explains"
     if difference <= 0.0:
-        return Answer.DOES_NOT, "the typical seed gains nothing, though it is not worse by more than luck explains"
+        certain = "" if math.isnan(low) else ", though it is not worse by more than luck explains"
+        return Answer.DOES_NOT, f"there is no gain{certain}"
     if math.isnan(low):
         return Answer.UNKNOWN, "the windows are too short for an interval"
     if low <= 0.0:
