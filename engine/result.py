@@ -73,6 +73,13 @@ class Result:
         later: BoolArray = (of_basket & (self.terms.timing is FillTiming.SAME_CLOSE)) | (reasons == Reason.SAME_CLOSE)
         return later
 
+    def per_session(self, field: str) -> FloatArray:
+        """Return (T,) the commission or slippage of the fills that are in each session's cash, account currency."""
+        fills = self.trades.fills
+        money = np.zeros(len(self.sessions))
+        np.add.at(money, fills["row"] + self.booked_later(), fills[field])
+        return money
+
     def equity_table(self, benchmark: FloatArray | None = None) -> pd.DataFrame:
         """Return the table of equity.csv; turnover is half the notional traded over the session's equity.
 

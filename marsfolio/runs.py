@@ -290,7 +290,7 @@ def write_run(
     try:
         staging.mkdir(parents=True)
         told = list(dict.fromkeys([*_timing_remarks(result), *result.remarks(), *remarks]))
-        _write_config(staging / "config.toml", kind, command, options, {**provenance, "remarks": told})
+        write_config(staging / "config.toml", kind, command, options, {**provenance, "remarks": told})
         _write_tables(staging, result, benchmark, tables or {})
         _write_json(staging / "metrics.json", result.metrics())
         if statistics is not None:
@@ -332,9 +332,10 @@ def _timing_remarks(result: Result) -> list[str]:
     return [SAME_CLOSE_REMARK] if result.terms.timing is FillTiming.SAME_CLOSE else []
 
 
-def _write_config(
+def write_config(
     path: Path, kind: str, command: str, options: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
+    """Write the config.toml of a run or an evaluation; parameters as in `write_run`, versions are added."""
     document = {
         "format_version": FORMAT_VERSION,
         "kind": kind,

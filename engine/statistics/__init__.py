@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from engine.arrays import FloatArray
 from engine.metrics import simple_returns
 from engine.panel import MarketPanel
 from engine.result import Result
-from engine.statistics.bootstrap import Difference, Intervals, difference_intervals, mean_block, metric_intervals
+from engine.statistics.bootstrap import (
+    Difference,
+    Intervals,
+    difference_intervals,
+    mean_difference_intervals,
+    metric_intervals,
+)
 from engine.statistics.null import Null, no_skill_null
+from engine.statistics.resampling import mean_block
 from engine.statistics.sharpe import deflated_sharpe, expected_max_sharpe, probabilistic_sharpe
 
 __all__ = [
@@ -23,6 +27,7 @@ __all__ = [
     "difference_intervals",
     "expected_max_sharpe",
     "mean_block",
+    "mean_difference_intervals",
     "metric_intervals",
     "no_skill_null",
     "probabilistic_sharpe",
@@ -66,8 +71,8 @@ def statistics_table(
     intervals = metric_intervals(
         result.equity,
         result.traded,
-        _per_session(result, "commission"),
-        _per_session(result, "slippage"),
+        result.per_session("commission"),
+        result.per_session("slippage"),
         level=level,
         resamples=resamples,
         seed=seed,
@@ -81,15 +86,6 @@ def statistics_table(
         null = no_skill_null(result, panel, first, paths=null_paths, seed=seed)
         table["null"] = null.as_json(result.metrics())
     return table
-
-
-def _per_session(result: Result, field: str) -> FloatArray:
-    # A fill at the close it was decided at carries that row and is booked in the next one, as Result.traded has it.
-    fills = result.trades.fills
-    booked = fills["row"] + result.booked_later()
-    money = np.zeros(len(result.sessions))
-    np.add.at(money, booked, fills[field])
-    return money
 
 
 def _defined(value: float) -> float | None:

@@ -12,7 +12,19 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from engine.errors import InputError, Interrupted, MarsfolioError, UserCodeError
-from marsfolio.cli import backtest, check_lookahead, compare, data, demo, explain, report, trades, train, walk_forward
+from marsfolio.cli import (
+    backtest,
+    check_lookahead,
+    compare,
+    data,
+    demo,
+    evaluate,
+    explain,
+    report,
+    trades,
+    train,
+    walk_forward,
+)
 from marsfolio.cli.terminal import QUICK_START
 from marsfolio.config import META_KEY
 from marsfolio.installation import check_rooms
@@ -34,6 +46,7 @@ app.command("train")(train.train)
 app.command("backtest")(backtest.backtest)
 app.command("walk-forward")(walk_forward.walk_forward)
 app.command("check-lookahead")(check_lookahead.check_lookahead)
+app.command("evaluate")(evaluate.evaluate)
 app.command("trades")(trades.trades)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)

@@ -18,6 +18,7 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from agents.reporting import EpisodeReport, Losses
+    from marsfolio.evaluation.cells import Cell
 
 
 @contextmanager
@@ -97,3 +98,46 @@ class TrainingProgress:
                 soft_wrap=True,
                 highlight=False,
             )
+
+
+class CellProgress:
+    """Watches the cells of an evaluation; use it as a context manager.
+
+    Parameters
+    ----------
+    total : how many cells there are.
+    known : how many of them are on disk already.
+    """
+
+    def __init__(self, total: int, known: int) -> None:
+        self._console = Console(stderr=True)
+        self._total, self.finished = total, known
+        columns = (TextColumn("cells"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[last]}"))
+        self._progress = Progress(
+            *columns,
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task("cells", total=total, completed=known, last="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        if self.finished:
+            self._line(f"{self.finished} of {self._total} cells are on disk from an earlier run")
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._progress.stop()
+
+    def done(self, cell: Cell) -> None:
+        """Count a cell and, where there is no bar, say a line."""
+        self.finished += 1
+        self._progress.update(self._task, completed=self.finished, last=cell.label)
+        if not self._console.is_terminal:
+            self._line(f"{self.finished}/{self._total} {cell.label}")
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True, highlight=False)

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from evaluations import findings
 from panels import random_panel, random_weights, run_targets
 
 from engine.costs import Costs
 from engine.rebalancer import Terms
 from engine.result import Result
+from marsfolio.evaluation.page import page
 from marsfolio.report.comparison import render
 from marsfolio.runs import open_run, write_report, write_run
 
@@ -100,10 +102,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     runs = {name: open_run(home / name) for name in ("full", "judged", "short")}
     comparison = home / "comparison.html"
     comparison.write_text(render(runs, "short"), encoding="utf-8")
+    evaluation = home / "evaluation.html"
+    evaluation.write_text(page(*findings()), encoding="utf-8")
     bare = {
         "one_session": write(home / "one", simulated(1)),
         "two_sessions": write(home / "two", simulated(2)),
         "no_fills": write(home / "idle", simulated(100, idle=1.0)),
     }
     folders = {"full": full, "judged": judged, "short": short, **bare}
-    return {**{name: folder / "report.html" for name, folder in folders.items()}, "comparison": comparison}
+    others = {"comparison": comparison, "evaluation": evaluation}
+    return {**{name: folder / "report.html" for name, folder in folders.items()}, **others}

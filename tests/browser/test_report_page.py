@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 Pages = dict[str, Path]
 PATIENCE = 60  # seconds, for a busy machine: nothing waits longer than it must
-EVERY = ("full", "judged", "short", "one_session", "two_sessions", "no_fills", "comparison")
+EVERY = ("full", "judged", "short", "one_session", "two_sessions", "no_fills", "comparison", "evaluation")
 DRAWN = "return [...document.querySelectorAll('.chart')].every(chart => chart.querySelector('.main-svg'))"
 
 
@@ -200,3 +200,14 @@ def test_the_comparison_shows_the_metrics_of_each_run_over_the_shared_sessions(b
     names = browser.execute_script("return document.getElementById('equity').data.map(trace => trace.name)")
     assert names == ["full", "judged", "short"]
     assert "compared on the 260 they share" in browser.find_element("css selector", ".remarks").text
+
+
+def test_an_evaluation_draws_each_window_on_its_own_time(browser: Any, pages: Pages) -> None:
+    visit(browser, pages["evaluation"])
+    charts = browser.execute_script("return [...document.querySelectorAll('.chart')].map(chart => chart.id)")
+    assert charts == [
+        *("equity-2022", "equity-2023", "halves-2022-ours", "halves-2023-ours", "curves-2022", "curves-2023")
+    ]
+    assert layout(browser, "equity-2022", "xaxis.type") == "date"
+    assert layout(browser, "curves-2022", "xaxis.type") == "linear"
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")

@@ -43,24 +43,30 @@ function span(traces) {
   return [days[0], new Date(Date.UTC(year, month, 0)).toISOString().slice(0, 10)];
 }
 
-/** Draw traces into the element of this id; where the page has none, do nothing. */
-function draw(id, traces, axis, more = {}) {
-  const place = document.getElementById(id);
-  if (!place) return;
+const settings = {responsive: true, displaylogo: false, displayModeBar: false};
+
+/** Return the layout that all charts share. */
+function layoutOf(traces, xaxis, yaxis, more = {}) {
   const grid = {gridcolor: colour("line"), zeroline: false, linecolor: colour("line"), automargin: true, fixedrange: narrow.matches};
-  const layout = {
+  return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: {family: "system-ui, sans-serif", size: 12, color: colour("soft")},
     margin: {l: 50, r: 6, t: 8, b: 6}, hovermode: "x unified", showlegend: traces.length > 1, uirevision: "keep",
     legend: {orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, traceorder: "normal"},
     hoverlabel: {bgcolor: colour("card"), bordercolor: colour("line"), font: {color: colour("ink")}},
-    xaxis: {
-      ...grid, type: "date", showgrid: false, hoverformat: "%Y-%m-%d", range: span(traces),
-      ...(data.sessions.length <= 10 && traces[0].type !== "bar" ? {dtick: day} : {}), // no hours: a session is a day
-    },
-    yaxis: {...grid, ...axis, type: isLog(id) ? "log" : "linear"}, ...more,
+    xaxis: {...grid, ...xaxis}, yaxis: {...grid, ...yaxis}, ...more,
   };
-  Plotly.react(place, traces, layout, {responsive: true, displaylogo: false, displayModeBar: false});
+}
+
+/** Draw traces into the element of this id; where the page has none, do nothing. */
+function draw(id, traces, axis, more = {}) {
+  const place = document.getElementById(id);
+  if (!place) return;
+  const time = {
+    type: "date", showgrid: false, hoverformat: "%Y-%m-%d", range: span(traces),
+    ...(data.sessions.length <= 10 && traces[0].type !== "bar" ? {dtick: day} : {}), // no hours: a session is a day
+  };
+  Plotly.react(place, traces, layoutOf(traces, time, {...axis, type: isLog(id) ? "log" : "linear"}, more), settings);
   if (drawn.has(id)) return;
   drawn.set(id, place);
   place.on("plotly_relayout", change => zoomOthers(id, change));

@@ -10,15 +10,9 @@ import pytest
 from arch.bootstrap import StationaryBootstrap, optimal_block_length
 
 from engine.errors import InputError
-from engine.statistics.bootstrap import (
-    MIN_RETURNS,
-    _measure_resamples,
-    _Run,
-    difference_intervals,
-    mean_block,
-    metric_intervals,
-)
+from engine.statistics.bootstrap import difference_intervals, mean_difference_intervals, metric_intervals
 from engine.statistics.paths import COST_METRICS, EQUITY_METRICS, PATH_METRICS
+from engine.statistics.resampling import MIN_RETURNS, Run, _measure_resamples, mean_block
 
 
 def autoregressive(seed: int, n: int, phi: float, mean: float = 0.0, deviation: float = 1.0) -> np.ndarray:
@@ -34,16 +28,16 @@ def equity_of(returns: np.ndarray, start: float = 1e6) -> np.ndarray:
     return start * np.cumprod(np.concatenate([[1.0], 1.0 + returns]))
 
 
-def measured(run: _Run, restart: float, *chance: float) -> dict[str, float]:
+def measured(run: Run, restart: float, *chance: float) -> dict[str, float]:
     found = np.empty((1, len(PATH_METRICS)))
     _measure_resamples(np.array([chance]), restart, run, found)
     return dict(zip(PATH_METRICS, found[0], strict=True))
 
 
-def run_of(returns: np.ndarray, rates: np.ndarray | None = None) -> _Run:
+def run_of(returns: np.ndarray, rates: np.ndarray | None = None) -> Run:
     n = len(returns)
     rates = np.zeros((3, n)) if rates is None else rates
-    return _Run(equity_of(returns, 100.0), returns, np.zeros((3, n + 1)), rates)
+    return Run(equity_of(returns, 100.0), returns, np.zeros((3, n + 1)), rates)
 
 
 RETURNS = np.array([0.1, -0.2, 0.3, 0.4])
@@ -100,7 +94,7 @@ def test_a_resample_that_repeats_the_run_has_its_metrics() -> None:
     random = np.random.default_rng(2)
     equity = equity_of(returns)
     costs = random.uniform(0, 1000, (3, 61))
-    run = _Run(equity, returns, costs, costs[:, 1:] / equity[:-1])
+    run = Run(equity, returns, costs, costs[:, 1:] / equity[:-1])
     found = measured(run, 0.1, 0.0, *[0.5] * 59)
     # Products of 60 returns in the order in which equity was made: rounding of each.
     assert found["final_equity"] == pytest.approx(equity[-1], rel=1e-12)
@@ -257,3 +251,23 @@ def test_runs_of_different_length_are_not_compared() -> None:
         difference_intervals(np.ones(30), np.ones(29))
     with pytest.raises(InputError, match="had none"):
         difference_intervals(np.ones(0), np.ones(0))
+
+
+def test_the_mean_of_one_window_is_its_difference_and_of_several_their_mean() -> None:
+    random = np.random.default_rng(5)
+    pairs = [tuple(equity_of(random.normal(0.001, 0.01, n)) for _ in range(2)) for n in (60, 90)]
+    apart = [difference_intervals(*pair, resamples=200) for pair in pairs]
+    both = mean_difference_intervals(pairs, resamples=200)
+    assert mean_difference_intervals(pairs[:1], resamples=200)["sharpe_ratio"] == apart[0]["sharpe_ratio"]
+    assert both["sharpe_ratio"].value == pytest.approx(np.mean([one["sharpe_ratio"].value for one in apart]))
+    width = [one["sharpe_ratio"].high - one["sharpe_ratio"].low for one in (*apart, both)]
+    # Independent windows: the error of a mean of two is about that of one over the root of two.
+    assert width[2] == pytest.approx(math.hypot(*width[:2]) / 2.0, rel=0.25)
+
+
+def test_a_mean_over_windows_is_undefined_where_one_is_too_short() -> None:
+    long, short = (equity_of(np.random.default_rng(n).normal(0.001, 0.01, n)) for n in (60, 5))
+    found = mean_difference_intervals([(long, long[::-1].copy()), (short, short)], resamples=50)
+    assert math.isnan(found["sharpe_ratio"].low)
+    with pytest.raises(InputError, match="at least one window, had none"):
+        mean_difference_intervals([])

@@ -15,7 +15,6 @@ from engine.rebalancer import Terms
 from engine.result import Result
 from engine.simulator import FillTiming
 from engine.statistics import (
-    _per_session,
     deflated_sharpe,
     metric_intervals,
     no_skill_null,
@@ -60,7 +59,7 @@ def test_the_table_has_the_keys_and_numbers_of_its_parts_and_is_plain_json() -> 
 @pytest.mark.parametrize("timing", list(FillTiming))
 def test_costs_stand_in_the_session_in_which_their_fills_are_booked(timing: FillTiming) -> None:
     result, _ = a_run(timing)
-    commission = _per_session(result, "commission")
+    commission = result.per_session("commission")
     assert commission.sum() == pytest.approx(result.metrics()["total_commission"], rel=1e-12)
     # 10 basis points of what was traded; the sums of a session are of at most four fills.
     np.testing.assert_allclose(commission, result.traded * 1e-3, rtol=1e-12)

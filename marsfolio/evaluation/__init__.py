@@ -1,0 +1,1 @@
+"""`marsfolio evaluate`: seeds x windows x methods, and what the numbers say together."""
