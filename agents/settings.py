@@ -38,6 +38,7 @@ class Settings:
 
     method: ClassVar[str] = "ensemble"
     fixed_universe: ClassVar[bool] = True
+    wants_background: ClassVar[bool] = False
 
     name: str = "published"
     features: tuple[str, ...] = MARS_FEATURES
@@ -118,6 +119,7 @@ class AnySettings(Protocol):
     ----------
     method : how it is trained and what it becomes.
     fixed_universe : True when it trades the symbols it was trained on and no others.
+    wants_background : True when it also learns from a market with a long history.
     name : of the setting, with its ablation.
     """
 
@@ -126,6 +128,9 @@ class AnySettings(Protocol):
 
     @property
     def fixed_universe(self) -> bool: ...
+
+    @property
+    def wants_background(self) -> bool: ...
 
     @property
     def name(self) -> str: ...

@@ -37,6 +37,8 @@ from strategies.weights_file import WeightsPolicy
 
 if TYPE_CHECKING:
     from agents.checkpoint import Model
+    from agents.methods import AnyTrainer
+    from agents.settings import AnySettings
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,22 @@ def absolute_benchmark(text: str | None) -> dict[str, str]:
         return {}
     path, symbol = _split_benchmark(text)
     return {"benchmark": str(path.resolve()) + (f":{symbol}" if symbol else "")}
+
+
+def trainer_of(
+    panel: MarketPanel, train: Window, validation: Window, settings: AnySettings, terms: Terms, seed: int, out: Path
+) -> AnyTrainer:
+    """Return the trainer of some settings, with the bundled sample as background for those that learn from one.
+
+    Raises
+    ------
+    ConfigError
+        When the windows do not suit the settings.
+    """
+    from agents.methods import make_trainer
+
+    background = load_sample() if settings.wants_background else None
+    return make_trainer(panel, train, validation, settings, terms, seed, out, background)
 
 
 def plan_model(

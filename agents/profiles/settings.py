@@ -65,7 +65,7 @@ class ProfileSettings:
     sessions: int = 252
     names: int = 20
     background: bool = True
-    bear_drifts: tuple[float, ...] = (0.0004, 0.0008, 0.0012)
+    bear_drifts: tuple[float, ...] = (0.0004,)
     sharpe_weight: float = 0.3
     concentration_weight: float = 0.1
     controller_weight: float = 0.05
@@ -84,6 +84,11 @@ class ProfileSettings:
         for name in ("exposure_low", "exposure_high", "risk", "budget", "smoothing"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be above 0 and at most 1, was {getattr(self, name)}")
+
+    @property
+    def wants_background(self) -> bool:
+        """Whether a market with a long history is learned from."""
+        return self.background
 
     @property
     def exposure(self) -> FloatArray:
@@ -132,6 +137,7 @@ PROFILE_ABLATIONS = {
     "no_timing": _without("no_timing", timing=False),
     "no_background": _without("no_background", background=False),
     "no_bear": _without("no_bear", bear_drifts=(0.0,)),
+    "hard_bear": _without("hard_bear", bear_drifts=(0.0004, 0.0008, 0.0012)),
     "no_tail": _without("no_tail", tail_high=0.0),
     "one_network": _without("one_network", members=1),
     "no_smoothing": _without("no_smoothing", smoothing=1.0),

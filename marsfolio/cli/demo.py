@@ -63,17 +63,16 @@ def demo(
 
 
 def _trained(panel: MarketPanel, episodes: int | None, seed: int, out: Path) -> Model:
-    from agents.methods import make_trainer
     from agents.settings import settings_of
     from agents.training import with_episodes
     from engine.limits import MODEL_LIMITS
     from engine.rebalancer import Terms
     from marsfolio.cli.train import run_training
-    from marsfolio.compose import parse_window
+    from marsfolio.compose import parse_window, trainer_of
 
     settings = with_episodes(settings_of("marsfolio"), episodes)
     windows = (parse_window(panel, TRAIN, "train"), parse_window(panel, VALIDATION, "validation"))
-    trainer = make_trainer(panel, *windows, settings, Terms(limits=MODEL_LIMITS), seed, out)
+    trainer = trainer_of(panel, *windows, settings, Terms(limits=MODEL_LIMITS), seed, out)
     return run_training(trainer, settings.episodes, out)
 
 

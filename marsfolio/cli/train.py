@@ -58,11 +58,10 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all when absent.")] = None,
 ) -> None:
     """Train the ten-agent ensemble on past bars and write a model folder."""
-    from agents.methods import make_trainer
     from agents.settings import settings_of
     from agents.training import check_model_folder, with_episodes
     from engine.limits import MODEL_LIMITS
-    from marsfolio.compose import load_market, parse_symbols, parse_window, with_limits
+    from marsfolio.compose import load_market, parse_symbols, parse_window, trainer_of, with_limits
 
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
     settings = with_episodes(settings_of(setting, ablation), episodes)
@@ -70,7 +69,7 @@ def train(
     market = load_market(data, parse_symbols(symbols))
     for note in market.notes:
         print(f"note: {note}")
-    trainer = make_trainer(
+    trainer = trainer_of(
         market.panel,
         parse_window(market.panel, train, "--train"),
         parse_window(market.panel, validation, "--validation"),

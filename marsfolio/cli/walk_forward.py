@@ -178,8 +178,8 @@ def _models(
     resume: bool,
     threads: int | None,
 ) -> list[Model]:
-    from agents.methods import make_trainer
     from marsfolio.cli.train import run_training
+    from marsfolio.compose import trainer_of
 
     models = []
     for number, fold in enumerate(folds, 1):
@@ -188,7 +188,7 @@ def _models(
         days = [str(panel.sessions[row]) for row in (*fold.train, *fold.test)]
         print(f"window {number} of {len(folds)}: training on {days[0]} to {days[1]}, for {days[2]} to {days[3]}")
         folder = out / f"{number:02d}"
-        trainer = make_trainer(known, fold.train, fold.validation, settings, terms, seed, folder)
+        trainer = trainer_of(known, fold.train, fold.validation, settings, terms, seed, folder)
         models.append(run_training(trainer, settings.episodes, folder, resume, threads))
     return models
 

@@ -64,13 +64,13 @@ def train(
     reporter: Reporter | None = None,
 ) -> Model:
     """Train on the bars up to the end of the validation window, going on where an interrupted training stopped."""
-    from agents.methods import make_trainer
     from agents.training import use_threads
+    from marsfolio.compose import trainer_of
 
     use_threads(1)
     assert fold.validation is not None
     known = panel.rows(0, fold.last_known + 1)  # what comes later cannot be looked at
-    trainer = make_trainer(known, fold.train, fold.validation, settings, terms, seed, out)
+    trainer = trainer_of(known, fold.train, fold.validation, settings, terms, seed, out)
     return trainer.run(resume=True, reporter=reporter)
 
 
