@@ -58,6 +58,7 @@ class Outcome(NamedTuple):
     final: Float32Array  # (B, S) last one of the episodes that have ended
     reward: FloatArray  # (B,)
     score: FloatArray  # (B,) C_env of the targets
+    equity: FloatArray  # (B,) at the close that the step has come to
     terminated: BoolArray  # (B,)
     truncated: BoolArray  # (B,)
 
@@ -131,6 +132,7 @@ def step_batch(
     for b in range(actions.shape[0]):
         outcome.reward[b], outcome.score[b] = _step(b, actions[b], batch, market, rules, scheme)
         t = batch.row[b]
+        outcome.equity[b] = batch.equity[b, t]
         outcome.terminated[b] = not batch.equity[b, t] > 0.0
         outcome.truncated[b] = t == end and not outcome.terminated[b]
         _observe(b, batch, market, scheme, outcome.observation[b])

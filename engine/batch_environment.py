@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import gymnasium
@@ -12,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from engine.arrays import BoolArray, Float32Array, FloatArray, IntArray
-from engine.batch import Batch, Outcome, begin_batch, empty_batch, market_of, scheme_of, step_batch
+from engine.batch import Outcome, begin_batch, empty_batch, market_of, scheme_of, step_batch
 from engine.environment import STEP_SIZE, Reward
 from engine.errors import ConfigError, InputError
 from engine.observation import FeatureTable
@@ -20,6 +21,7 @@ from engine.panel import MarketPanel, Window
 from engine.rebalancer import Terms
 
 Encode = Callable[[FloatArray], Float32Array]
+_REWARD = Reward()
 
 
 def flat_features(values: FloatArray) -> Float32Array:
@@ -63,7 +65,7 @@ class BatchPortfolioEnv(VectorEnv[Float32Array, Float32Array, FloatArray]):
         terms: Terms,
         size: int,
         starts: Sequence[int] | IntArray | None = None,
-        reward: Reward = Reward(),
+        reward: Reward = _REWARD,
         step_size: float = STEP_SIZE,
         encode: Encode = flat_features,
         weight_scale: float = 1.0,
@@ -88,7 +90,7 @@ class BatchPortfolioEnv(VectorEnv[Float32Array, Float32Array, FloatArray]):
         self.observation_space = batch_space(self.single_observation_space, size)
         self.action_space = batch_space(self.single_action_space, size)
         bounds = np.linspace(0, size, min(threads, size) + 1).astype(int)
-        self._parts = [slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
+        self._parts = [slice(*pair) for pair in itertools.pairwise(bounds.tolist())]
         self._batches = [empty_batch(panel, self._last + 1 - self._first, p.stop - p.start) for p in self._parts]
         self._pool = ThreadPoolExecutor(len(self._parts) - 1) if len(self._parts) > 1 else None
         self._begun = False
@@ -121,7 +123,8 @@ class BatchPortfolioEnv(VectorEnv[Float32Array, Float32Array, FloatArray]):
         Returns
         -------
         observations (B, S), rewards (B,), terminated (B,), truncated (B,) and infos: ``risk_score`` (B,) of the
-        targets just decided, and where an episode has ended ``final_obs`` with its last observation.
+        targets just decided, ``equity`` (B,) at the close just observed, and where an episode has ended ``final_obs``
+        with its last observation.
 
         Raises
         ------
@@ -136,17 +139,12 @@ class BatchPortfolioEnv(VectorEnv[Float32Array, Float32Array, FloatArray]):
         if not np.isfinite(actions).all():
             raise InputError("actions must be finite, had NaN or infinity")
         outcome = self._outcome()
-        others = (
-            [self._pool.submit(self._step_part, k, actions, outcome) for k in range(1, len(self._parts))]
-            if (self._pool)
-            else []
-        )
-        self._step_part(0, actions, outcome)
-        for other in others:
-            other.result()
+        self._step_all(actions, outcome)
         if not np.isfinite(outcome.reward).all():
             raise InputError("an equity is not finite: look for a missing price or absurd prices in the data")
-        infos: dict[str, Any] = {"risk_score": outcome.score, "_risk_score": np.ones(self.num_envs, np.bool_)}
+        every = np.ones(self.num_envs, np.bool_)
+        infos: dict[str, Any] = {"risk_score": outcome.score, "_risk_score": every}
+        infos.update(equity=outcome.equity, _equity=every)
         ended = outcome.terminated | outcome.truncated
         if ended.any():
             infos["final_obs"] = np.full(self.num_envs, None, dtype=object)
@@ -167,9 +165,18 @@ class BatchPortfolioEnv(VectorEnv[Float32Array, Float32Array, FloatArray]):
             final=np.empty((size, width), np.float32),
             reward=np.empty(size),
             score=np.empty(size),
+            equity=np.empty(size),
             terminated=np.empty(size, np.bool_),
             truncated=np.empty(size, np.bool_),
         )
+
+    def _step_all(self, actions: Float32Array, outcome: Outcome) -> None:
+        others: list[Future[None]] = []
+        if self._pool is not None:
+            others = [self._pool.submit(self._step_part, k, actions, outcome) for k in range(1, len(self._parts))]
+        self._step_part(0, actions, outcome)
+        for other in others:
+            other.result()
 
     def _step_part(self, k: int, actions: Float32Array, outcome: Outcome) -> None:
         part, batch = self._parts[k], self._batches[k]
