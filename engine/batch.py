@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -96,12 +96,13 @@ def empty_batch(panel: MarketPanel, n_rows: int, size: int) -> Batch:
     """Return ``size`` accounts that `begin_batch` has yet to open."""
     n = panel.n_symbols
     one = empty_book(0.0, n)
+    books: Any = [np.repeat(values[None], size, axis=0) for values in one]
     return Batch(
         row=np.zeros(size, dtype=np.int64),
         begin=np.zeros(size, dtype=np.int64),
         equity=np.full((size, n_rows), np.nan),
         weights=np.zeros((size, n)),
-        books=Book(*(np.repeat(values[None], size, axis=0) for values in one)),
+        books=Book(*books),
         records=empty_records(n_rows, n),
         log=empty_log(panel, 1, n),
     )

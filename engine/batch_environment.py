@@ -29,7 +29,7 @@ def flat_features(values: FloatArray) -> Float32Array:
     return np.nan_to_num(values, nan=0.0).astype(np.float32)
 
 
-class BatchPortfolioEnv(VectorEnv[Float32Array, Float32Array, FloatArray]):
+class BatchPortfolioEnv(VectorEnv[Float32Array, Float32Array, np.ndarray[Any, Any]]):
     """``size`` copies of `PortfolioEnv`, each with an account and a session of its own, stepped by compiled code.
 
     Observations, rewards and risk scores are those of `PortfolioEnv`, bit for bit. Where an episode ends, the step
@@ -180,8 +180,8 @@ class BatchPortfolioEnv(VectorEnv[Float32Array, Float32Array, FloatArray]):
 
     def _step_part(self, k: int, actions: Float32Array, outcome: Outcome) -> None:
         part, batch = self._parts[k], self._batches[k]
-        mine = Outcome(*(values[part] for values in outcome))
-        step_batch(actions[part], self._cash, batch, self._market, self._rules, self._scheme, mine)
+        mine: Any = [values[part] for values in outcome]
+        step_batch(actions[part], self._cash, batch, self._market, self._rules, self._scheme, Outcome(*mine))
 
 
 def _check(window: Window, terms: Terms, size: int, threads: int) -> None:
