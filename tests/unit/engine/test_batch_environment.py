@@ -20,6 +20,7 @@ from engine.environment import PortfolioEnv, Reward
 from engine.errors import ConfigError, InputError
 from engine.ledger import FillTiming
 from engine.limits import MODEL_LIMITS
+from engine.lookahead import changed_after
 from engine.observation import feature_table
 from engine.panel import MarketPanel, Window
 from engine.rebalancer import Terms
@@ -117,6 +118,21 @@ def test_the_number_of_threads_does_not_change_a_bit() -> None:
         for (observation, reward), (observation_1, reward_1) in zip(seen[0], other, strict=True):
             np.testing.assert_array_equal(observation, observation_1)
             np.testing.assert_array_equal(reward, reward_1)
+
+
+@pytest.mark.parametrize("how", ["multiply", "shuffle"])
+def test_what_is_seen_until_a_close_does_not_depend_on_later_bars(how: str) -> None:
+    panel, row = random_panel(7, 64, 3, holes=0.05), 54
+    batches = [make_batch(bars, 2, starts=[FIRST, 50]) for bars in (panel, changed_after(panel, row, how, 1))]
+    first = [batch.reset()[0] for batch in batches]
+    np.testing.assert_array_equal(*first)
+    random = np.random.default_rng(0)
+    for _ in range(row - 50):
+        actions = draw_actions(random, 2, 3)
+        one, other = (batch.step(actions) for batch in batches)
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+        np.testing.assert_array_equal(one[4]["risk_score"], other[4]["risk_score"])
 
 
 def test_it_says_how_it_starts_again_and_what_it_takes_and_gives() -> None:
