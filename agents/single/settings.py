@@ -17,9 +17,9 @@ ALGORITHMS = ("ddpg", "td3", "sac", "ppo")
 class SingleSettings:
     """Everything that shapes a single agent but data, windows and seed.
 
-    Learning rates, batches and all that is not here are the library's defaults. Features, step, reward, discount,
-    hidden layers, replay and exploration noise are those of the `published` setting, so that one agent differs from
-    ten by its algorithm alone.
+    Learning rates and all that is not here are the library's defaults. Features, step, reward, discount, hidden layers,
+    batch, replay and exploration noise are those of the `published` setting, so that one agent differs from ten by its
+    algorithm alone.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class SingleSettings:
     hidden: tuple[int, ...] = (256, 128, 64)
     gamma: float = 0.99
     learning_rate: float = 3e-4
-    batch_size: int = 256
+    batch_size: int = 64
     environments: int = 1
     update_every: int = 1
     learning_starts: int = 100
@@ -98,6 +98,6 @@ SINGLE_AGENTS = {
     "ddpg": SingleSettings("ddpg", "ddpg", learning_rate=1e-3),
     "td3": SingleSettings("td3", "td3", learning_rate=1e-3),
     "sac": SingleSettings("sac", "sac"),
-    "ppo": SingleSettings("ppo", "ppo", batch_size=64, environments=8, episodes=100, patience=100, validation_every=3),
+    "ppo": SingleSettings("ppo", "ppo", environments=8, episodes=100, patience=100, validation_every=3),
 }
 """The settings of single agents by name."""

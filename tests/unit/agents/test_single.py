@@ -16,7 +16,7 @@ from toys import TERMS, TRAIN, VALIDATION, make_panel
 from agents.checkpoint import Model, load_model
 from agents.encoding import Encoder
 from agents.methods import make_trainer
-from agents.reporting import EpisodeReport, Silence
+from agents.reporting import EpisodeReport, Silence, checkpoint_score
 from agents.settings import settings_of
 from agents.single.library import Learner
 from agents.single.policy import LearnedSingle, model_tensors
@@ -36,6 +36,7 @@ SMALL: dict[str, Any] = {
     "hidden": (16, 8),
     "batch_size": 16,
     "learning_starts": 10,
+    "update_every": 4,
     "environments": 1,
     "rollout": 16,
     "episodes": 2,
@@ -43,8 +44,8 @@ SMALL: dict[str, Any] = {
 }
 
 
-def small(algorithm: str, **changes: Any) -> SingleSettings:
-    settings = settings_of(algorithm)
+def small(setting: str, **changes: Any) -> SingleSettings:
+    settings = settings_of(setting)
     assert isinstance(settings, SingleSettings)
     return replace(settings, **{**SMALL, **changes})
 
@@ -64,13 +65,12 @@ def train(
 
 
 RISING = make_panel(240, drifts=(0.01, -0.005, -0.005, 0.0), noise=0.003, seed=1)
-QUICK: dict[str, Any] = {"episodes": 20, "validation_every": 20, "learning_rate": 3e-3, "gamma": 0.9, "step_size": 0.05}
+QUICK: dict[str, Any] = {"hidden": (32, 16), "learning_rate": 3e-3, "gamma": 0.9, "step_size": 0.05}
 OWN: dict[str, dict[str, Any]] = {
-    "ddpg": {"noise": 0.5, "update_every": 4},
-    "td3": {"noise": 0.5, "update_every": 4},
-    "sac": {"update_every": 4},
-    "ppo": {"environments": 4, "rollout": 200},
+    "sac": {"episodes": 20, "validation_every": 20, "batch_size": 64, "learning_starts": 100},
+    "ppo": {"episodes": 40, "validation_every": 40, "batch_size": 50, "environments": 4, "rollout": 200},
 }
+"""One that learns from a replay, and the one that does not."""
 
 
 def on_test(policy: LearnedPolicy) -> Result:
@@ -81,14 +81,13 @@ def share_of_good(result: Result) -> float:
     return float(np.nanmean(result.target_weight[10:-1, 0]))
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", OWN)
 def test_training_finds_the_one_asset_that_rises(tmp_path: Path, algorithm: str) -> None:
     windows = (Window(40, 139), Window(140, 169))  # the only validation comes last: nothing is chosen by its score
-    changes = {**QUICK, **OWN[algorithm], "hidden": (32, 16), "batch_size": 50}
-    model = train(tmp_path / "model", algorithm, RISING, windows, **changes)
+    model = train(tmp_path / "model", algorithm, RISING, windows, **QUICK, **OWN[algorithm])
     untrained, trained = on_test(model.untrained_policy()), on_test(model.policy())
-    assert share_of_good(untrained) < 0.7 * 0.20
-    assert share_of_good(trained) > 0.75 * 0.20
+    assert share_of_good(untrained) < 0.25 * 0.20
+    assert share_of_good(trained) > 0.5 * 0.20
     assert trained.equity[-1] > untrained.equity[-1]
 
 
@@ -144,10 +143,7 @@ def test_training_tells_how_it_goes_and_keeps_the_best(tmp_path: Path, algorithm
     assert model.manifest["best_score"] == best.score == watch.reports[-1].best
     assert model.manifest["best_episode"] == best.episode
     result = run_policy(model.policy(), make_panel(), *VALIDATION, TERMS)
-    metrics = result.metrics()
-    sharpe = min(max(metrics["sharpe_ratio"], -3), 5)
-    score = 0.4 * metrics["total_return"] + 0.08 * sharpe - 0.2 * metrics["max_drawdown"]
-    assert best.score == pytest.approx(score, rel=1e-12)
+    assert best.score == checkpoint_score(result.metrics())
     assert watch.reports[0].equity == pytest.approx(1.0, abs=0.2)
 
 
