@@ -11,6 +11,8 @@ from agents.policy import LearnedEnsemble
 from agents.profiles.policy import LearnedProfiles
 from agents.profiles.settings import ProfileSettings
 from agents.settings import AnySettings, Settings
+from agents.single.policy import LearnedSingle
+from agents.single.settings import SingleSettings
 from engine.errors import ConfigError
 from engine.policy import LearnedPolicy
 
@@ -43,4 +45,6 @@ def learned_of(settings: AnySettings, manifest: Mapping[str, Any], tensors: dict
         return LearnedEnsemble.of(settings, len(manifest["symbols"]), int(manifest["seed"]), tensors)
     if isinstance(settings, ProfileSettings):
         return LearnedProfiles.of(settings, int(manifest["seed"]), tensors)
+    if isinstance(settings, SingleSettings):
+        return LearnedSingle.of(settings, tensors)
     raise ConfigError(f"no method {settings.method!r}")

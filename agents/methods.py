@@ -10,6 +10,8 @@ from agents.profiles.settings import ProfileSettings
 from agents.profiles.training import ProfileTrainer
 from agents.reporting import Reporter
 from agents.settings import AnySettings, Settings
+from agents.single.settings import SingleSettings
+from agents.single.training import SingleTrainer
 from agents.training import Trainer
 from engine.errors import ConfigError
 from engine.panel import MarketPanel, Window
@@ -54,4 +56,6 @@ def make_trainer(
         return Trainer(panel, train, validation, settings, terms, seed, out)
     if isinstance(settings, ProfileSettings):
         return ProfileTrainer(panel, train, validation, settings, terms, seed, out, background)
+    if isinstance(settings, SingleSettings):
+        return SingleTrainer(panel, train, validation, settings, terms, seed, out)
     raise ConfigError(f"nothing trains {settings.name!r}")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from agents.profiles.settings import MARSFOLIO, PROFILE_ABLATIONS, ProfileSettings
+from agents.single.settings import SINGLE_AGENTS, SingleSettings
 from agents.tables import tuples
 from engine.arrays import FloatArray
 from engine.environment import STEP_SIZE
@@ -144,7 +145,7 @@ class AnySettings(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-SETTINGS: dict[str, AnySettings] = {"marsfolio": MARSFOLIO, "published": Settings()}
+SETTINGS: dict[str, AnySettings] = {"marsfolio": MARSFOLIO, "published": Settings(), **SINGLE_AGENTS}
 """The named settings of ``--setting``."""
 
 ABLATIONS: dict[str, Mapping[str, AnySettings]] = {"marsfolio": PROFILE_ABLATIONS}
@@ -153,6 +154,7 @@ ABLATIONS: dict[str, Mapping[str, AnySettings]] = {"marsfolio": PROFILE_ABLATION
 _METHODS: dict[str, Callable[[dict[str, Any]], AnySettings]] = {
     "ensemble": Settings.from_dict,
     "profiles": ProfileSettings.from_dict,
+    "single": SingleSettings.from_dict,
 }
 
 

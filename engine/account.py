@@ -14,7 +14,7 @@ from engine.panel import MarketPanel
 from engine.rebalancer import Basket, Terms, check_weights
 from engine.result import Result
 from engine.risk import trailing_volatility
-from engine.simulator import decided_rows, settle, simulate
+from engine.simulator import decided_rows, settle_session, simulate
 from engine.tradelog import TradeLog
 
 
@@ -80,7 +80,7 @@ class Account:
             raise InputError(f"the next session to settle is row {self._settled + 1} of at most {self.last}, was {row}")
         self._settled = row
         t = row - self.first
-        settle(t, self._bars, self._book, self._records, self._rules, self._log)
+        settle_session(t, self._bars, self._book, self._records, self._rules, self._log)
         self._equity = float(self._records.equity[t])
 
     def submit(self, basket: Basket) -> None:

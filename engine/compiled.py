@@ -42,8 +42,16 @@ def inlined(function: F) -> F:
     return _dispatcher(function, "always")
 
 
-def _dispatcher(function: F, inline: Literal["never", "always"]) -> F:
-    dispatcher = numba.njit(cache=True, inline=inline)(function)
+def unlocked(function: F) -> F:
+    """Compile ``function`` as `compiled` does; while it runs, other Python threads run too.
+
+    Each thread must have arrays of its own to write to.
+    """
+    return _dispatcher(function, "never", nogil=True)
+
+
+def _dispatcher(function: F, inline: Literal["never", "always"], nogil: bool = False) -> F:
+    dispatcher = numba.njit(cache=True, inline=inline, nogil=nogil)(function)
     # Numba offers no public way to set the stamp; under NUMBA_DISABLE_JIT there is no dispatcher.
     cache = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if cache is not None:

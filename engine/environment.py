@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.account import Account
 from engine.arrays import BoolArray, Float32Array, FloatArray
+from engine.compiled import compiled
 from engine.errors import ConfigError, InputError
 from engine.observation import FeatureTable, Observation
 from engine.panel import MarketPanel
@@ -46,10 +47,41 @@ def action_weights(observation: Observation, action: FloatArray, step_size: floa
     NaN (keep the shares) for symbols that are not ready and where the action is exactly 0: asking for the
     weight held now could sell a share, since sizes are floored. Actions outside the range are clipped.
     """
-    action = np.asarray(action, dtype=np.float64)
-    target = observation.weights + step_size * np.clip(action, -1.0, 1.0)
-    target[~ready_symbols(observation) | (action == 0.0)] = np.nan
-    return np.asarray(target)
+    return step_targets(observation.weights, np.asarray(action, np.float64), ready_symbols(observation), step_size)
+
+
+@compiled
+def step_targets(weights: FloatArray, action: FloatArray, ready: BoolArray, step_size: float) -> FloatArray:
+    """Return the (N,) targets of `action_weights` from the weights held and the symbols that are ready."""
+    target = np.full(weights.shape[0], np.nan)
+    for i in range(weights.shape[0]):
+        if ready[i] and action[i] != 0.0:
+            target[i] = weights[i] + step_size * min(max(action[i], -1.0), 1.0)
+    return target
+
+
+@compiled
+def held_targets(targets: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return (N,) targets with the weights held where the shares are kept (NaN)."""
+    held = targets.copy()
+    for i in range(targets.shape[0]):
+        if targets[i] != targets[i]:
+            held[i] = weights[i]
+    return held
+
+
+@compiled
+def reward_of(
+    before: float, after: float, volatility: float, drawdown: float, volatility_weight: float, drawdown_weight: float
+) -> float:
+    """Return the reward of `Reward` for an account that went from ``before`` to ``after``; NaN risk counts as 0."""
+    # (V' - V) / V before costs, minus costs / V, is the return after costs.
+    reward = after / before - 1.0
+    if volatility == volatility:
+        reward -= volatility_weight * volatility
+    if drawdown == drawdown:
+        reward -= drawdown_weight * drawdown
+    return reward
 
 
 def flat_observation(observation: Observation) -> Float32Array:
@@ -147,20 +179,16 @@ class PortfolioEnv(gymnasium.Env[Float32Array, Float32Array]):
             raise InputError("an action must be finite, had NaN or infinity")
         decision = Decision(action_weights(self._observation, np.asarray(action, np.float64), self._step_size))
         basket = self._rebalancer.basket(decision, self._row, self._account)
-        targets = np.where(np.isnan(basket.weights), self._observation.weights, basket.weights)
         start = max(0, self._row + 1 - RISK_WINDOW)
+        targets = held_targets(basket.weights, self._observation.weights)
         score = risk_score(targets, self._returns[start : self._row + 1])
         before = self._account.equity
         self._account.submit(basket)
         self._settle(self._row + 1)
         after = self._account.equity
-        risk = self._observation.risk
-        # (V' - V) / V before costs, minus costs / V, is the return after costs.
-        reward = (
-            after / before
-            - 1.0
-            - self._reward.volatility_weight * _zero_if_nan(risk.volatility_30)
-            - self._reward.drawdown_weight * _zero_if_nan(risk.drawdown_30)
+        risk, weigh = self._observation.risk, self._reward
+        reward = reward_of(
+            before, after, risk.volatility_30, risk.drawdown_30, weigh.volatility_weight, weigh.drawdown_weight
         )
         terminated = not after > 0.0
         truncated = self._row == self._last and not terminated
@@ -175,7 +203,3 @@ class PortfolioEnv(gymnasium.Env[Float32Array, Float32Array]):
         self._row = row
         self._account.settle(row)
         self._observation = self._rebalancer.observe(row, self._account)
-
-
-def _zero_if_nan(value: float) -> float:
-    return 0.0 if value != value else value

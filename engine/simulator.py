@@ -318,6 +318,12 @@ def settle(t: int, bars: Bars, book: Book, records: Records, rules: Rules, log: 
 
 
 @compiled
+def settle_session(t: int, bars: Bars, book: Book, records: Records, rules: Rules, log: Log) -> None:
+    """Do what `settle` does, compiled once for all who settle one session at a time."""
+    settle(t, bars, book, records, rules, log)
+
+
+@compiled
 def decided_rows(weights: FloatArray, limited: bool, decided: BoolArray) -> bool:
     """Mark the rows (T, N) that hold a decision in ``decided`` (T,), and return whether all are clearly lawful.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from panels import (
@@ -23,8 +24,11 @@ from panels import (
 
 from agents.encoding import Encoder
 from agents.ensemble import Ensemble
+from agents.networks import EnsembleMLP
 from agents.policy import EnsemblePolicy
 from agents.settings import Settings
+from agents.single.policy import LearnedSingle, SinglePolicy
+from agents.single.settings import SingleSettings
 from engine.costs import Costs
 from engine.indicators import MARS_FEATURES
 from engine.ledger import FillTiming
@@ -91,6 +95,16 @@ def ensemble(panel: MarketPanel) -> EnsemblePolicy:
     table = feature_table(panel, SETTINGS.features, SETTINGS.lookback_bars, *TRAINING)
     encoder = Encoder.fit(table)
     return EnsemblePolicy(Ensemble(SETTINGS, encoder.size, panel.n_symbols, seed=3), encoder, SETTINGS)
+
+
+def single_agent(panel: MarketPanel) -> SinglePolicy:
+    """A single agent with random weights and an encoder fitted to the training window of the same panel."""
+    settings = SingleSettings("sac", "sac", lookback_bars=SETTINGS.lookback_bars, hidden=(16,))
+    encoder = Encoder.fit(feature_table(panel, settings.features, settings.lookback_bars, *TRAINING))
+    random = torch.Generator().manual_seed(5)
+    actor = EnsembleMLP(1, (encoder.size, 16, panel.n_symbols), random, torch.tanh)
+    critic = EnsembleMLP(1, (encoder.size + panel.n_symbols, 16, 1), random)
+    return LearnedSingle(actor, actor, critic, encoder, settings).policy()
 
 
 BASELINES: dict[str, MakePolicy] = {
@@ -186,15 +200,16 @@ def test_volumes_splits_dividends_and_all_costs_let_nothing_of_the_future_throug
     assert_same_past(*runs, row)
 
 
+@pytest.mark.parametrize("make_policy", [ensemble, single_agent])
 @pytest.mark.parametrize("engine", ENGINES[1:])
 @settings(max_examples=8)
 @given(seed=SEEDS, row=st.integers(90, 101), how=HOW, timing=TIMINGS)
-def test_an_ensemble_and_its_encoder_cannot_see_the_future(
-    engine: str, seed: int, row: int, how: str, timing: FillTiming
+def test_trained_agents_and_their_encoder_cannot_see_the_future(
+    make_policy: MakePolicy, engine: str, seed: int, row: int, how: str, timing: FillTiming
 ) -> None:
     panel = random_panel(seed, 103, 3, holes=0.02)
     terms = Terms(timing=timing, limits=MODEL_LIMITS)
-    check_future(ensemble, engine, panel, 90, row, how, terms, seed)
+    check_future(make_policy, engine, panel, 90, row, how, terms, seed)
 
 
 def test_an_ensemble_does_trade_in_these_checks() -> None:
@@ -202,6 +217,11 @@ def test_an_ensemble_does_trade_in_these_checks() -> None:
     result = run_strategy("policy", ensemble(panel), panel, Terms(limits=MODEL_LIMITS), 90)
     assert len(result.trades) > 10
     assert result.agent_weights.shape == (13, 10)
+
+
+def test_a_single_agent_does_trade_in_these_checks() -> None:
+    panel = random_panel(1, 103, 3, holes=0.0)
+    assert len(run_strategy("policy", single_agent(panel), panel, Terms(limits=MODEL_LIMITS), 90).trades) > 10
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
