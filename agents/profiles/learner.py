@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from agents.profiles.history import History, Stretches
 from agents.profiles.networks import Profiles, States
 from agents.profiles.settings import ProfileSettings
-from agents.profiles.shadow import net_returns, quality, smoother
+from agents.profiles.shadow import follow, net_returns, quality, smoother
 
 QUANTILE = 0.05
 
@@ -103,7 +103,6 @@ class ProfileLearner:
     def shadows(self, history: History) -> Shadows:
         """Return what each agent's own portfolio would have earned and held in each session of a history."""
         self._profiles.eval()
-        follow = smoother(len(history), self._settings.smoothing)
         returns, exposure = [], []
         for k in range(history.market.shape[0]):
             states = States(history.assets[k : k + 1], history.market[k : k + 1], history.ready[k : k + 1])
@@ -111,8 +110,7 @@ class ProfileLearner:
                 self._profiles.agent_targets(States(*(part[:, at : at + 256] for part in states)))
                 for at in range(0, len(history), 256)
             ]
-            targets = torch.cat(chunks)
-            followed = (follow @ targets.flatten(1)).reshape(targets.shape)
+            followed = follow(torch.cat(chunks), self._settings.smoothing)
             returns.append(net_returns(followed, history.returns[k][:, None, :], self._settings.cost))
             exposure.append(followed.sum(dim=-1))
         return Shadows(torch.stack(returns), torch.stack(exposure))

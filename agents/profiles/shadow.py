@@ -25,6 +25,15 @@ def smoother(sessions: int, rate: float) -> Tensor:
     return matrix
 
 
+def follow(targets: Tensor, rate: float) -> Tensor:
+    """Return the followed weights of (S, ...) targets: what `smoother` does, for histories too long for a matrix."""
+    followed = torch.empty_like(targets)
+    followed[0] = targets[0]
+    for t in range(1, len(targets)):
+        torch.lerp(followed[t - 1], targets[t], rate, out=followed[t])
+    return followed
+
+
 def net_returns(followed: Tensor, returns: Tensor, cost: float) -> Tensor:
     """Return what followed weights earn between one fill and the next.
 

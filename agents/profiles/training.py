@@ -17,8 +17,8 @@ from agents.profiles.networks import Profiles
 from agents.profiles.policy import ProfilePolicy
 from agents.profiles.settings import ProfileSettings
 from agents.reporting import Reporter, Silence, checkpoint_score, deterministic
+from agents.windows import training_window
 from engine.backtest import run_policy
-from engine.errors import ConfigError
 from engine.market_state import LOOKBACK_BARS, MIN_BARS
 from engine.panel import MarketPanel, Window
 from engine.rebalancer import Terms
@@ -45,23 +45,7 @@ class ProfileTrainer:
         out: Path,
         background: MarketPanel | None = None,
     ) -> None:
-        train = Window(max(train.first, MIN_BARS - 1), train.last)
-        if train.last - train.first < 2 * settings.horizon:
-            raise ConfigError(
-                f"the training window has {max(0, train.last - train.first + 1)} sessions after the first "
-                f"{MIN_BARS - 1} of the data, which the features need; it must have more than {2 * settings.horizon}: "
-                "choose an earlier --train start or longer data"
-            )
-        if validation.first <= train.last:
-            raise ConfigError(
-                f"the validation window begins on {panel.sessions[validation.first]}, inside the training window "
-                f"that ends on {panel.sessions[train.last]}: begin it later"
-            )
-        if validation.last <= validation.first:
-            raise ConfigError(
-                f"the validation window has only the session {panel.sessions[validation.first]}, and a score needs at "
-                "least two: choose a longer --validation"
-            )
+        train = training_window(panel, train, validation, MIN_BARS, 2 * settings.horizon)
         self._panel, self._train, self._validation = panel, train, validation
         self._settings, self._terms, self._seed, self._out = settings, terms, seed, out
         self._background = background

@@ -37,6 +37,7 @@ class SingleSettings:
 
     method: ClassVar[str] = "single"
     fixed_universe: ClassVar[bool] = True
+    wants_background: ClassVar[bool] = False
     agent_names: ClassVar[tuple[str, ...]] = ("agent",)
 
     name: str

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.profiles.shadow import NORMAL_TAIL, net_returns, quality, smoother
+from agents.profiles.shadow import NORMAL_TAIL, follow, net_returns, quality, smoother
 
 
 def test_the_smoother_follows_targets_session_by_session() -> None:
@@ -13,6 +13,7 @@ def test_the_smoother_follows_targets_session_by_session() -> None:
     for target in targets[1:]:
         followed.append(followed[-1] + 0.1 * (target - followed[-1]))
     torch.testing.assert_close(smoother(30, 0.1) @ targets, torch.stack(followed))
+    torch.testing.assert_close(follow(targets, 0.1), torch.stack(followed))
 
 
 def test_without_smoothing_targets_are_followed_at_once() -> None:
