@@ -33,6 +33,9 @@ class Settings:
         the training history tells.
     refresh_sessions : the controller's weights are kept for this many sessions.
     update_every : environment steps per update of all agents (1 as published).
+    precision : "float32", or "bf16" for matrix products of bfloat16 factors, for processors that have instructions
+        for it.
+    device : "auto" trains on a GPU where there is one, "cpu" or "cuda" on that alone.
     episodes, patience, validation_every : counted in episodes.
     """
 
@@ -65,6 +68,8 @@ class Settings:
     controller_updates: int = 50
     refresh_sessions: int = 5
     update_every: int = 1
+    precision: str = "float32"
+    device: str = "auto"
     episodes: int = 300
     patience: int = 150
     validation_every: int = 10
@@ -76,6 +81,9 @@ class Settings:
                 raise ConfigError(f"{name} must be at least 1, was {getattr(self, name)}")
         if not 0 < self.step_size <= 1:
             raise ConfigError(f"step_size must be above 0 and at most 1, was {self.step_size}")
+        for name, known in (("precision", ("float32", "bf16")), ("device", ("auto", "cpu", "cuda"))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} must be one of {', '.join(known)}, was {getattr(self, name)!r}")
 
     @property
     def theta(self) -> FloatArray:

@@ -15,6 +15,7 @@ from agents.checkpoint import HISTORY, LOOKS, MANIFEST, WEIGHTS, Model, load_mod
 from agents.encoding import Encoder
 from agents.ensemble import Ensemble, Learner, Targets
 from agents.identity import check_identity, identity_of
+from agents.networks import device_of, products_in
 from agents.policy import EnsemblePolicy, model_tensors
 from agents.replay import Replay
 from agents.reporting import EpisodeReport, Losses, Reporter, Silence, checkpoint_score, deterministic
@@ -90,7 +91,7 @@ class Trainer:
             self._encoder,
         )
         n = panel.n_symbols
-        ensemble = Ensemble(settings, self._encoder.size, n, seed)
+        ensemble = Ensemble(settings, self._encoder.size, n, seed).to(device_of(settings.device))
         self._learner = Learner(ensemble, Targets(ensemble), settings)
         self._replay = Replay(settings.replay_size, table, self._encoder)
         self._random = np.random.default_rng(seed)
@@ -118,7 +119,7 @@ class Trainer:
         CheckpointError
             When resuming a training that was started with other data, settings or seed.
         """
-        with deterministic():
+        with deterministic(), products_in(self._settings.precision):
             return self._run(resume, reporter or Silence())
 
     def _run(self, resume: bool, reporter: Reporter) -> Model:
