@@ -111,6 +111,8 @@ class EnsemblePolicy:
     def _fresh_weights(self, state: Tensor) -> list[float]:
         if self._only is not None:
             return [float(k == self._only) for k in range(self._settings.n_agents)]
+        if not self._settings.controlled:
+            return [1.0 / self._settings.n_agents] * self._settings.n_agents
         weights: list[float] = self._ensemble.agent_weights(state.to(self._ensemble.device))[0].tolist()
         return weights
 

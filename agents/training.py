@@ -155,10 +155,11 @@ class Trainer:
         state.episode += 1
         equity, reward, losses, in_use = self._explore(reporter)
         controller_loss = math.nan
-        if state.episode % settings.controller_every == 0 or state.episode == settings.episodes:
+        last = state.episode == settings.episodes
+        if settings.controlled and (last or state.episode % settings.controller_every == 0):
             controller_loss = self._train_controller()
         score = math.nan
-        if state.episode % settings.validation_every == 0 or state.episode == settings.episodes:
+        if last or state.episode % settings.validation_every == 0:
             score = self._validate()
             if state.best_tensors is None or score > state.best_score:
                 state.best_score, state.best_episode = score, state.episode
@@ -271,6 +272,21 @@ def use_threads(count: int | None) -> None:
 def with_episodes(settings: AnySettings, episodes: int | None) -> AnySettings:
     """Return the settings with another number of episodes."""
     return settings if episodes is None else replace(cast(Any, settings), episodes=episodes)
+
+
+def with_update_every(settings: AnySettings, sessions: int | None) -> AnySettings:
+    """Return the settings with an update of all networks every so many sessions.
+
+    Raises
+    ------
+    ConfigError
+        When the setting does not count its training in sessions.
+    """
+    if sessions is None:
+        return settings
+    if not isinstance(settings, Settings):
+        raise ConfigError(f"--update-every is for settings that learn session by session, and {settings.name} does not")
+    return replace(settings, update_every=sessions)
 
 
 def _history_csv(history: list[dict[str, Any]]) -> str:
