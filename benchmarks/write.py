@@ -59,7 +59,7 @@ Cerebro, all files of the run, statistics and the report; and `marsfolio --help`
 
 def main() -> None:
     """Measure and write."""
-    parts = [INTRODUCTION, _machine(), ENGINES, _engines(), SCALING, _scaling(), COMMAND, _command_line(), *_metrics()]
+    parts = [INTRODUCTION, _machine(), ENGINES, _engines(), SCALING, _scaling(), COMMAND, _command_line(), *_tables()]
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text("\n".join(parts), encoding="utf-8")
     print(f"wrote {TARGET}")
@@ -154,13 +154,15 @@ def _time(line: str) -> tuple[float, float]:
     return time.perf_counter() - start, cpu
 
 
-def _metrics() -> list[str]:
-    print("metrics", flush=True)
-    done = subprocess.run(
-        [sys.executable, str(HERE / "metrics.py"), "--json"], check=True, capture_output=True, text=True
-    )
+def _tables() -> list[str]:
+    return [*_table("Metrics and statistics", "metrics.py"), *_table("Training", "training.py")]
+
+
+def _table(title: str, script: str) -> list[str]:
+    print(script, flush=True)
+    done = subprocess.run([sys.executable, str(HERE / script), "--json"], check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)
-    return ["## Metrics and statistics\n", found["words"] + "\n", markdown(found["header"], found["rows"])]
+    return [f"## {title}\n", found["words"] + "\n", markdown(found["header"], found["rows"])]
 
 
 if __name__ == "__main__":
