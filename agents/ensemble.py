@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,12 @@ class Ensemble(nn.Module):
         self.controller = EnsembleMLP(1, (n_inputs, *settings.controller_hidden, a), generator)
         self.n_agents = a
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.actor.weights[0].device
+        return device
+
     def proposals(self, state: Tensor) -> Tensor:
         """Return what each agent proposes, pi_i(s): (B, S) -> (A, B, N) in [-1, 1]."""
         actions: Tensor = self.actor(state.expand(self.n_agents, *state.shape))
@@ -64,8 +71,8 @@ class Learner:
         self.ensemble = ensemble
         self.targets = targets
         self._settings = settings
-        self._theta = torch.tensor(settings.theta, dtype=torch.float32)[:, None, None]
-        self._penalty = torch.tensor(settings.penalty, dtype=torch.float32)[:, None, None]
+        self._theta = torch.tensor(settings.theta).float()[:, None, None].to(ensemble.device)
+        self._penalty = torch.tensor(settings.penalty).float()[:, None, None].to(ensemble.device)
         self.optimisers = {
             "actor": _adam(ensemble.actor, settings.actor_rate),
             "critic": _adam(ensemble.critic, settings.critic_rate),
@@ -74,15 +81,32 @@ class Learner:
         }
 
     def update(self, batch: Batch) -> Losses:
-        """Take one step of critics, safety critics and actors, and move the target networks."""
-        taken = torch.cat([batch.state, batch.action], dim=-1)
-        critic = self._step("critic", self._critic_loss(batch, taken))
-        # L_C = E[(C_i(s, a) - C_env(s, a))^2]
-        safety = self._step("safety", _agent_mean((self.ensemble.safety(taken) - batch.risk).square()))
-        actor = self._step("actor", self._actor_loss(batch.state))
+        """Take one step of critics, safety critics and actors, and move the target networks.
+
+        The three gradients are taken at the same weights, and then all networks move.
+        """
+        losses = self.losses(batch.to(self.ensemble.device))
+        self._step(("actor", "critic", "safety"), torch.stack(losses).sum())
         follow(self.targets.actor, self.ensemble.actor, self._settings.tau)
         follow(self.targets.critic, self.ensemble.critic, self._settings.tau)
-        return Losses(*(loss / self.ensemble.n_agents for loss in (actor, critic, safety)))
+        return Losses(*(torch.stack(losses).detach() / self.ensemble.n_agents).tolist())
+
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the losses of actors, critics and safety critics, each summed over the agents.
+
+        The gradient of their sum by any network is that of its own loss.
+        """
+        taken = torch.cat([batch.state, batch.action], dim=-1)
+        change = self.ensemble.actor(batch.state) - batch.action
+        value, proposed_value = _both(self.ensemble.critic, taken, change)
+        risk, proposed_risk = _both(self.ensemble.safety, taken, change)
+        # J = E[Q_i(s, pi_i(s)) - lambda_i * ReLU(C_i(s, pi_i(s)) - theta_i)], ascended
+        actor = _agent_mean(self._penalty * torch.relu(proposed_risk - self._theta) - proposed_value)
+        # L_Q = E[(Q_i(s, a) - y)^2]
+        critic = _agent_mean((value - self._wanted(batch)).square())
+        # L_C = E[(C_i(s, a) - C_env(s, a))^2]
+        safety = _agent_mean((risk - batch.risk).square())
+        return actor, critic, safety
 
     def update_controller(self, state: Tensor) -> float:
         """Take one step of the controller on (1, B, S) states and return its loss.
@@ -92,6 +116,7 @@ class Learner:
         spread then has its sign turned, as in the modified Sharpe ratio (Israelsen 2005), while the value and
         the gradient by the mean stay those of the ratio, so that lambda_meta keeps its unit.
         """
+        state = state.to(self.ensemble.device)
         states = state.expand(self.ensemble.n_agents, -1, -1)
         with torch.no_grad():
             proposed = torch.cat([states, self.ensemble.actor(states)], dim=-1)
@@ -100,29 +125,35 @@ class Learner:
         mean_value, mean_risk = (weights * value).sum(-1), (weights * risk).sum(-1).mean()
         mean, spread = mean_value.mean(), mean_value.std() + 1e-8
         quality = mean / spread if mean >= 0 else mean * spread / spread.detach().square()
-        return self._step("controller", -(quality - self._settings.lambda_meta * mean_risk))
+        loss = -(quality - self._settings.lambda_meta * mean_risk)
+        self._step(("controller",), loss)
+        return float(loss.detach())
 
-    def _critic_loss(self, batch: Batch, taken: Tensor) -> Tensor:
-        # y = r + gamma * (1 - terminated) * Q'_i(s', pi'_i(s'));  L_Q = E[(Q_i(s, a) - y)^2]
-        with torch.no_grad():
-            next_action = self.targets.actor(batch.next_state)
-            next_value = self.targets.critic(torch.cat([batch.next_state, next_action], dim=-1))
-            wanted = batch.reward + self._settings.gamma * batch.alive * next_value
-        return _agent_mean((self.ensemble.critic(taken) - wanted).square())
+    @torch.no_grad()
+    def _wanted(self, batch: Batch) -> Tensor:
+        # y = r + gamma * (1 - terminated) * Q'_i(s', pi'_i(s'))
+        next_action = self.targets.actor(batch.next_state)
+        next_value: Tensor = self.targets.critic(torch.cat([batch.next_state, next_action], dim=-1))
+        return batch.reward + self._settings.gamma * batch.alive * next_value
 
-    def _actor_loss(self, state: Tensor) -> Tensor:
-        # J = E[Q_i(s, pi_i(s)) - lambda_i * ReLU(C_i(s, pi_i(s)) - theta_i)], ascended
-        proposed = torch.cat([state, self.ensemble.actor(state)], dim=-1)
-        danger = torch.relu(self.ensemble.safety(proposed) - self._theta)
-        return _agent_mean(self._penalty * danger - self.ensemble.critic(proposed))
-
-    def _step(self, name: str, loss: Tensor) -> float:
-        # Gradients of this network alone: the actor's loss runs through the critics but must not move them.
-        parameters = list(getattr(self.ensemble, name).parameters())
+    def _step(self, names: Sequence[str], loss: Tensor) -> None:
+        parameters = [p for name in names for p in getattr(self.ensemble, name).parameters()]
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = gradient
-        self.optimisers[name].step()
-        return float(loss.detach())
+        for name in names:
+            self.optimisers[name].step()
+
+
+def _both(network: EnsembleMLP, taken: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a critic's opinion of states and actions, and of the same states and changed actions.
+
+    The first layer is linear, so its product with the states, most of the work, serves both. The second opinion
+    passes gradients to ``change`` alone.
+    """
+    first = network.first(taken)
+    of_action = network.weights[0][:, -change.shape[-1] :].detach()
+    changed = torch.baddbmm(first.detach(), change, of_action)
+    return network.rest(first), network.rest(changed, frozen=True)
 
 
 def _agent_mean(loss: Tensor) -> Tensor:

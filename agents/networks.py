@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -57,15 +58,48 @@ class EnsembleMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (A, B, in) to (A, B, out)."""
-        last = len(self.weights) - 1
-        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, x, weight)
-            x = self._output(x) if k == last else torch.relu(x)
-        return x
+        return self.rest(self.first(x))
+
+    def first(self, x: Tensor) -> Tensor:
+        """Return what the first layer makes of (A, B, in), before its activation."""
+        return torch.baddbmm(self.biases[0], x, self.weights[0])
+
+    def rest(self, x: Tensor, frozen: bool = False) -> Tensor:
+        """Map what `first` returned to (A, B, out); ``frozen`` lets gradients through, and into no weight."""
+        layers = list(zip(self.weights[1:], self.biases[1:], strict=True))
+        if frozen:
+            layers = [(weight.detach(), bias.detach()) for weight, bias in layers]
+        for weight, bias in layers:
+            x = torch.baddbmm(bias, torch.relu(x), weight)
+        return self._output(x)
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device of a setting: ``auto`` is a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+@contextmanager
+def products_in(precision: str) -> Iterator[None]:
+    """Let matrix products round their factors to bfloat16 for ``bf16`` (TF32 on a GPU); sums stay float32.
+
+    Where the processor has no instructions for it, this does nothing.
+    """
+    backends = (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
+    for backend, name in zip(backends, ("bf16", "tf32") if precision == "bf16" else before, strict=True):
+        backend.fp32_precision = name
+    try:
+        yield
+    finally:
+        for backend, name in zip(backends, before, strict=True):
+            backend.fp32_precision = name
 
 
 @torch.no_grad()

@@ -101,16 +101,19 @@ class EnsemblePolicy:
             self._weights = self._fresh_weights(state)
             self._age = 0
         self._age += 1
-        weights = torch.tensor(self._weights)
+        state = state.to(self._ensemble.device)
+        weights = torch.tensor(self._weights, device=state.device)
         action: np.ndarray[tuple[int], np.dtype[np.float32]] = (
-            (weights[:, None] * self._ensemble.proposals(state)[:, 0]).sum(dim=0).numpy()
+            (weights[:, None] * self._ensemble.proposals(state)[:, 0]).sum(dim=0).cpu().numpy()
         )
         return action
 
     def _fresh_weights(self, state: Tensor) -> list[float]:
         if self._only is not None:
             return [float(k == self._only) for k in range(self._settings.n_agents)]
-        weights: list[float] = self._ensemble.agent_weights(state)[0].tolist()
+        if not self._settings.controlled:
+            return [1.0 / self._settings.n_agents] * self._settings.n_agents
+        weights: list[float] = self._ensemble.agent_weights(state.to(self._ensemble.device))[0].tolist()
         return weights
 
     @torch.inference_mode()

@@ -23,6 +23,10 @@ class Batch(NamedTuple):
     alive: Tensor  # (A, B, 1) 0 where the episode terminated, 1 elsewhere
     risk: Tensor  # (A, B, 1) C_env of the transition
 
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(*(part.to(device) for part in self))
+
 
 class Replay:
     """The last ``capacity`` transitions of one shared account.

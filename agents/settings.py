@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -21,19 +21,25 @@ from engine.indicators import LOOKBACK_BARS, MARS_FEATURES
 class Settings:
     """Everything that shapes a trained ensemble but data, windows and seed.
 
-    The defaults are the `published` setting: section 1 of the paper, and where that is silent the values of
-    the authors' code (learning rates, batch, replay, noise, episodes, refresh).
+    The defaults are the `published` setting: the paper's numbers (agents, networks, profiles, gamma, reward and
+    lambda_meta), and where it is silent the values of the authors' code (learning rates, batch, replay, tau, noise,
+    episodes, patience, validation, refresh, and 150 shares a day, which ``step_size`` stands for).
 
     Attributes
     ----------
-    theta_low, theta_high : safety thresholds of the most conservative and the most aggressive agent.
+    theta_low, theta_high : safety thresholds of the most conservative and the most aggressive agent, on the scale of
+        `engine.risk.risk_score`, where a fully invested portfolio scores 0.3 and more.
     lambda_low, lambda_high : safety penalties; the smallest threshold has the largest penalty.
     controller_updates : gradient steps of the controller each time it is trained: 3,000 in 300 episodes. The
         published code takes at most 60 in all, too few to matter. The objective is nearly linear in the
         weights, so that within 50 steps almost all weight lies on one agent per state: ``agents_in_use`` in
         the training history tells.
+    controlled : False for equal weights of all agents; the controller is then neither used nor trained.
     refresh_sessions : the controller's weights are kept for this many sessions.
     update_every : environment steps per update of all agents (1 as published).
+    precision : "float32", or "bf16" for matrix products of bfloat16 factors, for processors that have instructions
+        for it.
+    device : "auto" trains on a GPU where there is one, "cpu" or "cuda" on that alone.
     episodes, patience, validation_every : counted in episodes.
     """
 
@@ -63,10 +69,13 @@ class Settings:
     volatility_weight: float = 0.5
     drawdown_weight: float = 2.0
     lambda_meta: float = 0.5
+    controlled: bool = True
     controller_every: int = 5
     controller_updates: int = 50
     refresh_sessions: int = 5
     update_every: int = 1
+    precision: str = "float32"
+    device: str = "auto"
     episodes: int = 300
     patience: int = 150
     validation_every: int = 10
@@ -78,6 +87,9 @@ class Settings:
                 raise ConfigError(f"{name} must be at least 1, was {getattr(self, name)}")
         if not 0 < self.step_size <= 1:
             raise ConfigError(f"step_size must be above 0 and at most 1, was {self.step_size}")
+        for name, known in (("precision", ("float32", "bf16")), ("device", ("auto", "cpu", "cuda"))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} must be one of {', '.join(known)}, was {getattr(self, name)!r}")
 
     @property
     def theta(self) -> FloatArray:
@@ -111,6 +123,19 @@ class Settings:
             return cls(**tuples(values))
         except TypeError as error:
             raise ConfigError(f"settings: {error}") from error
+
+
+def _published(ablation: str, **changes: Any) -> Settings:
+    return replace(Settings(), name=f"published/{ablation}", **changes)
+
+
+PUBLISHED_ABLATIONS = {
+    "static": _published("static", controlled=False),
+    "homogeneous": _published("homogeneous", theta_low=0.325, theta_high=0.325, lambda_low=3.25, lambda_high=3.25),
+    "div5": _published("div5", n_agents=5),
+    "div15": _published("div15", n_agents=15),
+}
+"""The paper's ablations: equal weights; one risk profile for all, the middle of the ten; 5 agents; 15 agents."""
 
 
 class AnySettings(Protocol):
@@ -148,7 +173,7 @@ class AnySettings(Protocol):
 SETTINGS: dict[str, AnySettings] = {"marsfolio": MARSFOLIO, "published": Settings(), **SINGLE_AGENTS}
 """The named settings of ``--setting``."""
 
-ABLATIONS: dict[str, Mapping[str, AnySettings]] = {"marsfolio": PROFILE_ABLATIONS}
+ABLATIONS: dict[str, Mapping[str, AnySettings]] = {"marsfolio": PROFILE_ABLATIONS, "published": PUBLISHED_ABLATIONS}
 """By setting, the variants of ``--ablation``."""
 
 _METHODS: dict[str, Callable[[dict[str, Any]], AnySettings]] = {

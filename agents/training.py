@@ -15,6 +15,7 @@ from agents.checkpoint import HISTORY, LOOKS, MANIFEST, WEIGHTS, Model, load_mod
 from agents.encoding import Encoder
 from agents.ensemble import Ensemble, Learner, Targets
 from agents.identity import check_identity, identity_of
+from agents.networks import device_of, products_in
 from agents.policy import EnsemblePolicy, model_tensors
 from agents.replay import Replay
 from agents.reporting import EpisodeReport, Losses, Reporter, Silence, checkpoint_score, deterministic
@@ -27,6 +28,7 @@ from agents.resume import (
     save_state,
 )
 from agents.settings import AnySettings, Settings
+from agents.windows import training_window
 from engine.backtest import run_policy
 from engine.environment import PortfolioEnv, Reward
 from engine.errors import CheckpointError, ConfigError
@@ -58,23 +60,7 @@ class Trainer:
         seed: int,
         out: Path,
     ) -> None:
-        train = Window(max(train.first, settings.lookback_bars - 1), train.last)
-        if train.last - train.first < settings.batch_size:
-            raise ConfigError(
-                f"the training window has {max(0, train.last - train.first + 1)} sessions after the first "
-                f"{settings.lookback_bars - 1} of the data, which the features need; it must have more than "
-                f"{settings.batch_size}: choose an earlier --train start or longer data"
-            )
-        if validation.first <= train.last:
-            raise ConfigError(
-                f"the validation window begins on {panel.sessions[validation.first]}, inside the training window "
-                f"that ends on {panel.sessions[train.last]}: begin it later"
-            )
-        if validation.last <= validation.first:
-            raise ConfigError(
-                f"the validation window has only the session {panel.sessions[validation.first]}, and a score needs at "
-                "least two: choose a longer --validation"
-            )
+        train = training_window(panel, train, validation, settings.lookback_bars, settings.batch_size)
         self._panel, self._train, self._validation = panel, train, validation
         self._settings, self._terms, self._seed, self._out = settings, terms, seed, out
         table = feature_table(panel, settings.features, settings.lookback_bars, train.first, train.last)
@@ -90,7 +76,7 @@ class Trainer:
             self._encoder,
         )
         n = panel.n_symbols
-        ensemble = Ensemble(settings, self._encoder.size, n, seed)
+        ensemble = Ensemble(settings, self._encoder.size, n, seed).to(device_of(settings.device))
         self._learner = Learner(ensemble, Targets(ensemble), settings)
         self._replay = Replay(settings.replay_size, table, self._encoder)
         self._random = np.random.default_rng(seed)
@@ -118,7 +104,7 @@ class Trainer:
         CheckpointError
             When resuming a training that was started with other data, settings or seed.
         """
-        with deterministic():
+        with deterministic(), products_in(self._settings.precision):
             return self._run(resume, reporter or Silence())
 
     def _run(self, resume: bool, reporter: Reporter) -> Model:
@@ -154,10 +140,11 @@ class Trainer:
         state.episode += 1
         equity, reward, losses, in_use = self._explore(reporter)
         controller_loss = math.nan
-        if state.episode % settings.controller_every == 0 or state.episode == settings.episodes:
+        last = state.episode == settings.episodes
+        if settings.controlled and (last or state.episode % settings.controller_every == 0):
             controller_loss = self._train_controller()
         score = math.nan
-        if state.episode % settings.validation_every == 0 or state.episode == settings.episodes:
+        if last or state.episode % settings.validation_every == 0:
             score = self._validate()
             if state.best_tensors is None or score > state.best_score:
                 state.best_score, state.best_episode = score, state.episode
@@ -270,6 +257,21 @@ def use_threads(count: int | None) -> None:
 def with_episodes(settings: AnySettings, episodes: int | None) -> AnySettings:
     """Return the settings with another number of episodes."""
     return settings if episodes is None else replace(cast(Any, settings), episodes=episodes)
+
+
+def with_update_every(settings: AnySettings, sessions: int | None) -> AnySettings:
+    """Return the settings with an update of all networks every so many sessions.
+
+    Raises
+    ------
+    ConfigError
+        When the setting does not count its training in sessions.
+    """
+    if sessions is None:
+        return settings
+    if not isinstance(settings, Settings):
+        raise ConfigError(f"--update-every is for settings that learn session by session, and {settings.name} does not")
+    return replace(settings, update_every=sessions)
 
 
 def _history_csv(history: list[dict[str, Any]]) -> str:

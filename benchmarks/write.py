@@ -61,6 +61,7 @@ def main() -> None:
     """Measure and write."""
     parts = [INTRODUCTION, _machine(), ENGINES, _engines(), SCALING, _scaling(), COMMAND, _command_line()]
     parts += _script("metrics", "Metrics and statistics")
+    parts += _script("training", "Training")
     parts += _script("environment", "Training environment")
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text("\n".join(parts), encoding="utf-8")

@@ -50,7 +50,7 @@ class ProfileSettings:
     tail_low: float = 0.0
     risk: float = 0.5
     budget: float = 0.95
-    members: int = 4
+    members: int = 2
     market_features: tuple[str, ...] = MARKET_FEATURES
     encoder: int = 8
     market_encoder: int = 16

@@ -45,6 +45,9 @@ def train(
     episodes: Annotated[
         int | None, typer.Option(min=1, help="Episodes at most; those of the setting when absent.")
     ] = None,
+    update_every: Annotated[
+        int | None, typer.Option(min=1, help="Sessions per update of the networks; `published` takes 1.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The only source of randomness.")] = 0,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted training.")] = False,
     cash: Cash = 1_000_000.0,
@@ -59,12 +62,12 @@ def train(
 ) -> None:
     """Train the ten-agent ensemble on past bars and write a model folder."""
     from agents.settings import settings_of
-    from agents.training import check_model_folder, with_episodes
+    from agents.training import check_model_folder, with_episodes, with_update_every
     from engine.limits import MODEL_LIMITS
     from marsfolio.compose import load_market, parse_symbols, parse_window, trainer_of, with_limits
 
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
-    settings = with_episodes(settings_of(setting, ablation), episodes)
+    settings = with_update_every(with_episodes(settings_of(setting, ablation), episodes), update_every)
     check_model_folder(out, resume)
     market = load_market(data, parse_symbols(symbols))
     for note in market.notes:

@@ -28,7 +28,7 @@ from agents.checkpoint import (
     save_model,
     write_atomically,
 )
-from agents.policy import model_tensors
+from agents.policy import EnsemblePolicy, model_tensors
 from agents.reporting import EpisodeReport, Silence
 from agents.resume import FILE, FOLDER
 from engine.backtest import run_policy
@@ -112,7 +112,7 @@ def test_a_loaded_model_is_the_model_that_was_saved(tmp_path: Path) -> None:
 def test_a_loaded_model_decides_as_the_ensemble_that_was_trained(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path / "model", episodes=1)
     model = trainer.run()
-    trained = checkpoint.EnsemblePolicy(trainer.ensemble, trainer._encoder, trainer._settings)
+    trained = EnsemblePolicy(trainer.ensemble, trainer._encoder, trainer._settings)
     equities = [
         run_policy(policy, make_panel(), VALIDATION.first, VALIDATION.last, TERMS).equity
         for policy in (model.policy(), trained, model.untrained_policy())

@@ -13,7 +13,7 @@ from toys import SMALL
 from agents.ensemble import Ensemble, Learner, Targets
 from agents.networks import EnsembleMLP
 from agents.replay import Batch
-from agents.settings import Settings
+from agents.settings import PUBLISHED_ABLATIONS, Settings, settings_of
 from engine.errors import ConfigError
 
 N_AGENTS, BATCH, N_INPUTS, N_ASSETS = 10, 16, 9, 2
@@ -355,3 +355,45 @@ def test_unknown_and_mistyped_settings_are_refused() -> None:
         Settings.from_dict({"gama": 0.9})
     with pytest.raises(ConfigError, match="settings: "):
         Settings.from_dict({"n_agents": "ten"})
+
+
+def test_the_losses_leave_no_tensor_on_another_device() -> None:
+    # "meta" stands for a GPU: a product of its tensors with one left on the processor fails.
+    ensemble = Ensemble(SMALL, N_INPUTS, N_ASSETS, 0).to("meta")
+    learner = Learner(ensemble, Targets(ensemble), SMALL)
+    assert ensemble.device.type == "meta"
+    assert {loss.device.type for loss in learner.losses(make_batch().to(ensemble.device))} == {"meta"}
+    with pytest.raises(RuntimeError, match="device"):
+        learner.losses(make_batch())
+
+
+@pytest.mark.parametrize("name", ["precision", "device"])
+def test_a_precision_or_device_that_is_not_known_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name} must be one of .*, was 'fast'$"):
+        Settings(**{name: "fast"})
+
+
+def test_the_ablations_change_what_their_names_say_and_nothing_else() -> None:
+    published = Settings().to_dict()
+    changes = {
+        name: {key: value for key, value in settings.to_dict().items() if value != published[key]}
+        for name, settings in PUBLISHED_ABLATIONS.items()
+    }
+    assert changes == {
+        "static": {"name": "published/static", "controlled": False},
+        "homogeneous": {
+            "name": "published/homogeneous",
+            "theta_low": 0.325,
+            "theta_high": 0.325,
+            "lambda_low": 3.25,
+            "lambda_high": 3.25,
+        },
+        "div5": {"name": "published/div5", "n_agents": 5},
+        "div15": {"name": "published/div15", "n_agents": 15},
+    }
+    # One profile for all is the middle one, and fewer or more agents span the same range.
+    one_profile = PUBLISHED_ABLATIONS["homogeneous"]
+    assert one_profile.theta.tolist() == pytest.approx([np.mean(Settings().theta)] * 10)
+    assert one_profile.penalty.tolist() == pytest.approx([np.mean(Settings().penalty)] * 10)
+    assert PUBLISHED_ABLATIONS["div5"].theta[[0, -1]].tolist() == pytest.approx([0.10, 0.55])
+    assert all(settings_of("published", name) is settings for name, settings in PUBLISHED_ABLATIONS.items())

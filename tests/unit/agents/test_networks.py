@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from toys import SMALL
 
 from agents.ensemble import Ensemble
-from agents.networks import EnsembleMLP, follow, identity
+from agents.networks import EnsembleMLP, device_of, follow, identity, products_in
 from agents.settings import Settings
 
 N_AGENTS = 10
@@ -152,3 +152,32 @@ def test_follow_moves_the_target_by_tau_of_the_way(tau: float) -> None:
         torch.testing.assert_close(moved.detach().double(), wanted, rtol=0, atol=1e-7)
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), before, strict=True))
     assert all(parameter.grad is None for parameter in target.parameters())
+
+
+def test_a_frozen_rest_passes_the_same_gradient_and_leaves_none() -> None:
+    network, x = make_mlp(output=torch.tanh), inputs()
+    gradients = []
+    for frozen in (False, True):
+        first = network.first(x).detach().requires_grad_()
+        network.zero_grad()
+        network.rest(first, frozen).sum().backward()
+        gradients.append(first.grad)
+        assert all((p.grad is None) == (frozen or k == 0) for k, p in enumerate(network.weights))
+    assert torch.equal(*gradients)
+    assert torch.equal(network(x), network.rest(network.first(x), frozen=True))
+
+
+def test_an_automatic_device_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, name in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert device_of("auto").type == name
+        assert device_of("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_the_precision_of_products_is_put_back(precision: str) -> None:
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    with products_in(precision):
+        assert matmul.fp32_precision == ("bf16" if precision == "bf16" else before)
+    assert matmul.fp32_precision == before

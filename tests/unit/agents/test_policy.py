@@ -203,3 +203,53 @@ def test_an_ensemble_whose_weights_are_not_finite_is_refused_not_taken_for_keep(
         world.ensemble.actor.weights[0].fill_(math.nan)
     with pytest.raises(PolicyError, match="is not finite"):
         world.policy().decide(world.observation(FIRST))
+
+
+def test_one_agent_alone_decides_what_it_proposes_in_the_explanation() -> None:
+    world = World(step_size=0.04)
+    observation = world.observation(50)
+    why = world.policy().explain(observation)
+    assert why is not None
+    assert why.agents == SMALL.agent_names
+    for number in range(SMALL.n_agents):
+        alone = EnsemblePolicy(world.ensemble, world.encoder, world.settings, only=number)
+        decision = alone.decide(observation)
+        assert decision is not None
+        assert [name for name, weight in decision.agent_weights.items() if weight] == [SMALL.agent_names[number]]
+        # The weighted sum of float32 actions, of which one has the weight 1.
+        np.testing.assert_allclose(decision.weights, why.proposals[number], rtol=0, atol=1e-7)
+
+
+def test_an_explanation_says_the_weights_of_the_decision_that_follows_and_changes_nothing() -> None:
+    world = World()
+    policy, silent = world.policy(), world.policy()
+    for row in range(FIRST, FIRST + 12):
+        observation, before = world.observation(row), json.dumps(policy.state())
+        why = policy.explain(observation)
+        assert json.dumps(policy.state()) == before
+        assert why is not None
+        decision, same = policy.decide(observation), silent.decide(observation)
+        assert decision is not None
+        assert same is not None
+        assert why.agent_weights.tolist() == list(decision.agent_weights.values()) == list(same.agent_weights.values())
+        assert np.array_equal(decision.weights, same.weights)
+
+
+def test_an_explanation_has_each_agents_own_value_and_risk() -> None:
+    world = World()
+    observation = world.observation(50)
+    why = world.policy().explain(observation)
+    state = torch.from_numpy(world.encoder(observation))[None]
+    assert why is not None
+    with torch.no_grad():
+        actions = world.ensemble.proposals(state)
+        taken = torch.cat([state.expand(SMALL.n_agents, -1, -1), actions], dim=-1)
+        value, risk = world.ensemble.critic(taken)[:, 0, 0], world.ensemble.safety(taken)[:, 0, 0]
+    assert why.value.tolist() == value.tolist()
+    assert why.risk.tolist() == risk.tolist()
+    assert len(set(why.value)) == SMALL.n_agents
+
+
+def test_uniform_weights_are_those_of_no_controller() -> None:
+    policy = World(controlled=False).policy()
+    assert agent_weights(policy, World().observation(50)) == (0.1,) * 10

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,13 @@ from agents.identity import check_identity
 from agents.policy import model_tensors
 from agents.reporting import EpisodeReport, Losses, Silence, checkpoint_score
 from agents.resume import FILE, FOLDER, has_state
+from agents.settings import settings_of
 from agents.training import (
     Trainer,
     Window,
     check_model_folder,
     with_episodes,
+    with_update_every,
 )
 from engine.backtest import run_policy
 from engine.costs import Costs
@@ -447,3 +449,32 @@ def test_patience_runs_out_at_a_validation_only(tmp_path: Path, monkeypatch: pyt
     model = train_model(tmp_path / "model", episodes=20, validation_every=2, patience=3)
     # The best is in episode 2; patience is over after 5, the next validation is in 6.
     assert model.manifest["episodes_trained"] == 6
+
+
+def test_static_weights_are_uniform_and_leave_the_controller_as_it_was(tmp_path: Path) -> None:
+    listener = Listener()
+    model = train_model(tmp_path / "model", listener, controlled=False)
+    trained, before = tensors_of(model), make_trainer(tmp_path / "other", controlled=False).ensemble.state_dict()
+    for name, tensor in before.items():
+        assert torch.equal(trained[f"ensemble.{name}"], tensor) == name.startswith("controller"), name
+    assert [report.agents_in_use for report in listener.reports] == pytest.approx([10.0] * 3)
+    assert all(math.isnan(report.controller_loss) for report in listener.reports)
+
+
+def test_with_update_every_changes_that_alone_and_only_where_it_means_something() -> None:
+    assert with_update_every(SMALL, None) is SMALL
+    assert with_update_every(SMALL, 4) == replace(SMALL, update_every=4)
+    with pytest.raises(ConfigError, match=r"^--update-every is for .*, and marsfolio does not$"):
+        with_update_every(settings_of("marsfolio"), 4)
+
+
+def test_updates_come_at_their_interval(tmp_path: Path) -> None:
+    losses = []
+
+    class Counter(Silence):
+        def step(self, episode: int, done: int, total: int, latest: Losses | None) -> None:
+            losses.append(latest)
+
+    train_model(tmp_path / "model", Counter(), episodes=1, update_every=7)
+    # 29 steps; the replay holds a batch of 16 after the 16th.
+    assert [k + 1 for k in range(1, len(losses)) if losses[k] is not losses[k - 1]] == [21, 28]
