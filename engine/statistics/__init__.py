@@ -18,6 +18,7 @@ from engine.statistics.bootstrap import (
 from engine.statistics.null import Null, no_skill_null
 from engine.statistics.resampling import mean_block
 from engine.statistics.sharpe import deflated_sharpe, expected_max_sharpe, probabilistic_sharpe
+from engine.statistics.timing import timing_percentile
 
 __all__ = [
     "Difference",
@@ -32,6 +33,7 @@ __all__ = [
     "no_skill_null",
     "probabilistic_sharpe",
     "statistics_table",
+    "timing_percentile",
 ]
 
 

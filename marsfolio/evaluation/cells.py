@@ -223,7 +223,7 @@ def _companions(course: Course, model: Model, track: Track) -> Iterator[tuple[st
 
 
 def _null(cell: Cell, panel: MarketPanel, fold: Fold, result: Result) -> dict[str, float]:
-    from engine.statistics import no_skill_null
+    from engine.statistics import no_skill_null, timing_percentile
 
     if not cell.null_paths or not result.decided.any():
         return {}
@@ -237,6 +237,7 @@ def _null(cell: Cell, panel: MarketPanel, fold: Fold, result: Result) -> dict[st
         "null_sharpe_low": low,
         "null_sharpe_high": high,
         "null_turnover": null.turnover,
+        "timing_percentile": timing_percentile(result, panel, fold.test.first),
     }
 
 

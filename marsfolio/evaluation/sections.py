@@ -112,6 +112,7 @@ def _against(found: Findings, window: str) -> Table:
                 shown(get("drawdown_ratio"), "ratio"),
                 UNDEFINED if math.isnan(less) else "yes" if less < 0.0 else "no",
                 shown(get("null_percentile"), "rank"),
+                shown(get("timing_percentile"), "rank"),
                 shown(get("deflated_sharpe_ratio"), "rank"),
             )
         )
@@ -125,6 +126,7 @@ def _against(found: Findings, window: str) -> Table:
         "Drawdown ratio",
         "Drawdown falls more",
         "No-skill percentile",
+        "Timing percentile",
         "Deflated Sharpe",
     )
     return Table(f"Against {found.reference}", columns, rows)
@@ -278,8 +280,10 @@ def _run(found: Findings) -> Section:
         + ", ".join(f"{name} {value}" for name, value in facts["terms"].items() if not isinstance(value, (dict, list)))
         + ".",
         f"The no-skill percentile compares a run with {facts['null_paths']} random portfolios of the same sessions, "
-        "exposure, concentration and turnover; 50 % is luck. The deflated Sharpe ratio is the probability that the "
-        "true one is above 0, given how many methods were tried.",
+        "exposure, concentration and turnover; 50 % is luck. It judges the choice of symbols. The timing percentile "
+        "judges when to be invested: the same exposures, held in equal parts, against themselves moved to other times "
+        "of the window. The deflated Sharpe ratio is the probability that the true one is above 0, given how many "
+        "methods were tried.",
         *facts["notes"],
     ]
     windows = [(one.name, span(one.train), span(one.validation), span(one.test)) for one in found.windows]
