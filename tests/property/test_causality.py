@@ -26,6 +26,9 @@ from agents.encoding import Encoder
 from agents.ensemble import Ensemble
 from agents.networks import EnsembleMLP
 from agents.policy import EnsemblePolicy
+from agents.profiles.networks import Profiles
+from agents.profiles.policy import ProfilePolicy
+from agents.profiles.settings import MARSFOLIO
 from agents.settings import Settings
 from agents.single.policy import LearnedSingle, SinglePolicy
 from agents.single.settings import SingleSettings
@@ -212,9 +215,30 @@ def test_trained_agents_and_their_encoder_cannot_see_the_future(
     check_future(make_policy, engine, panel, 90, row, how, terms, seed)
 
 
-def test_an_ensemble_does_trade_in_these_checks() -> None:
+def profiles(panel: MarketPanel) -> ProfilePolicy:
+    """Ten profiles with random weights in every layer, so that all that they read matters."""
+    network = Profiles(MARSFOLIO, seed=4)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.5 * torch.randn(parameter.shape, generator=generator)
+    return ProfilePolicy(network, MARSFOLIO)
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+@settings(max_examples=8)
+@given(seed=SEEDS, row=st.integers(90, 101), how=HOW, timing=TIMINGS, raw=st.booleans())
+def test_the_profiles_cannot_see_the_future(
+    engine: str, seed: int, row: int, how: str, timing: FillTiming, raw: bool
+) -> None:
+    panel = raw_panel(seed, 103, 0.02) if raw else random_panel(seed, 103, 3, holes=0.02)
+    check_future(profiles, engine, panel, 90, row, how, Terms(timing=timing, limits=MODEL_LIMITS), seed)
+
+
+@pytest.mark.parametrize("policy", [ensemble, profiles])
+def test_learned_policies_do_trade_in_these_checks(policy: MakePolicy) -> None:
     panel = random_panel(1, 103, 3, holes=0.0)
-    result = run_strategy("policy", ensemble(panel), panel, Terms(limits=MODEL_LIMITS), 90)
+    result = run_strategy("policy", policy(panel), panel, Terms(limits=MODEL_LIMITS), 90)
     assert len(result.trades) > 10
     assert result.agent_weights.shape == (13, 10)
 

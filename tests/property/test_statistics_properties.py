@@ -15,7 +15,7 @@ from engine.lookahead import CHANGES, changed_after
 from engine.rebalancer import Terms
 from engine.result import Result
 from engine.simulator import FillTiming
-from engine.statistics import difference_intervals, metric_intervals, no_skill_null, statistics_table
+from engine.statistics import difference_intervals, metric_intervals, no_skill_null, statistics_table, timing_percentile
 from engine.statistics.decisions import Decisions
 from engine.statistics.random_weights import RandomWeights
 
@@ -45,6 +45,14 @@ def test_the_statistics_of_a_run_do_not_depend_on_later_bars(seed: int, row: int
         for run, panel in ((result, case.panel), (again, other))
     ]
     assert tables[0] == tables[1]
+
+
+@settings(max_examples=15)
+@given(seed=SEEDS, row=st.integers(20, 58), how=HOW)
+def test_the_timing_of_a_run_is_not_judged_by_later_bars(seed: int, row: int, how: str) -> None:
+    result, case = random_run(seed, Terms(), row)
+    other = changed_after(case.panel, row, how, seed)
+    np.testing.assert_equal(timing_percentile(result, other, 0), timing_percentile(result, case.panel, 0))
 
 
 @settings(max_examples=15)
