@@ -45,7 +45,7 @@ class History:
         rows = range(window.first, window.last - lag)
         parts = []
         for drift in (0.0, *drifts):
-            bent = _bent(known, drift)
+            bent = imposed_bear(known, drift)
             states = [market_state(bent, row) for row in rows]
             returns = _fill_returns(bent, timing)[window.first + lag + 1 : window.last + 1]
             parts.append(
@@ -132,7 +132,8 @@ class Stretches:
         return States(torch.stack(assets), torch.stack(market), torch.stack(ready)), torch.stack(returns)
 
 
-def _bent(panel: MarketPanel, drift: float) -> MarketPanel:
+def imposed_bear(panel: MarketPanel, drift: float) -> MarketPanel:
+    """Return the same bars with ``drift``, a fraction, taken from every price in every session."""
     if drift == 0.0:
         return panel
     factor = ((1.0 - drift) ** np.arange(len(panel)))[:, None]
