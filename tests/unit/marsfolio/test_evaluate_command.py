@@ -157,7 +157,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(run: Run, tmp_path: Path) ->
     assert "has no key 'window'; did you mean 'windows'?" in errors
 
 
-@pytest.mark.parametrize("name", ["published-us", "published-ablations", "ablation", "quick"])
+@pytest.mark.parametrize("name", ["published-us", "published-ablations", "single-agents", "ablation", "quick"])
 def test_the_bundled_configurations_name_windows_that_exist(name: str) -> None:
     import tomllib
 
@@ -166,7 +166,9 @@ def test_the_bundled_configurations_name_windows_that_exist(name: str) -> None:
     path = Path(__file__).parents[3] / "configs" / f"{name}.toml"
     table = tomllib.loads(path.read_text())["evaluate"]
     tested = {periods.test[0][:4] for periods in parse_periods(table["windows"])}
-    assert tested & {"2022", "2024"} == {"published-us": {"2022", "2024"}, "published-ablations": {"2024"}}.get(
-        name, set()
-    )
+    assert tested & {"2022", "2024"} == {
+        "published-us": {"2022", "2024"},
+        "single-agents": {"2022", "2024"},
+        "published-ablations": {"2024"},
+    }.get(name, set())
     assert len(table["seeds"]) >= (5 if name in ("published-us", "ablation") else 3)
