@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from agents.profiles.settings import MARSFOLIO, PROFILE_ABLATIONS, ProfileSettings
 from agents.single.settings import SINGLE_AGENTS, SingleSettings
-from agents.tables import tuples
+from agents.tables import Tabled
 from engine.arrays import FloatArray
 from engine.environment import STEP_SIZE
 from engine.errors import ConfigError, did_you_mean
@@ -18,7 +18,7 @@ from engine.indicators import LOOKBACK_BARS, MARS_FEATURES
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Tabled):
     """Everything that shapes a trained ensemble but data, windows and seed.
 
     The defaults are the `published` setting: the paper's numbers (agents, networks, profiles, gamma, reward and
@@ -105,24 +105,6 @@ class Settings:
     def agent_names(self) -> tuple[str, ...]:
         """A names, most conservative first."""
         return tuple(f"agent_{k + 1:02d}" for k in range(self.n_agents))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """Return the settings that `to_dict` wrote.
-
-        Raises
-        ------
-        ConfigError
-            When a key is unknown or missing.
-        """
-        try:
-            return cls(**tuples(values))
-        except TypeError as error:
-            raise ConfigError(f"settings: {error}") from error
 
 
 def _published(ablation: str, **changes: Any) -> Settings:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from agents.tables import tuples
+from agents.tables import Tabled
 from engine.arrays import FloatArray
 from engine.errors import ConfigError
 from engine.market_state import LOOKBACK_BARS, MARKET_FEATURES
 
 
 @dataclass(frozen=True, slots=True)
-class ProfileSettings:
+class ProfileSettings(Tabled):
     """Everything that shapes the agents but data, windows and seed.
 
     Attributes
@@ -104,24 +104,6 @@ class ProfileSettings:
     def agent_names(self) -> tuple[str, ...]:
         """A names, most cautious first."""
         return tuple(f"agent_{k + 1:02d}" for k in range(self.n_agents))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ProfileSettings:
-        """Return the settings that `to_dict` wrote.
-
-        Raises
-        ------
-        ConfigError
-            When a key is unknown or missing.
-        """
-        try:
-            return cls(**tuples(values))
-        except TypeError as error:
-            raise ConfigError(f"settings: {error}") from error
 
 
 MARSFOLIO = ProfileSettings()

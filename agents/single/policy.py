@@ -81,7 +81,7 @@ def model_tensors(trained: Mapping[str, Tensor], initial: Mapping[str, Tensor], 
 
     Parameters
     ----------
-    trained, initial : ``actor.*`` and ``critic.*`` as `agents.single.library.Learner.tensors` gives them.
+    trained, initial : ``actor.*`` and ``critic.*`` as `agents.single.sb3.Learner.tensors` gives them.
     """
     first = {name.replace("actor.", "initial."): value for name, value in initial.items() if name.startswith("actor.")}
     statistics = {"encoder.mean": encoder.mean, "encoder.std": encoder.std}

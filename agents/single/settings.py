@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from agents.tables import tuples
+from agents.tables import Tabled
 from engine.environment import STEP_SIZE
 from engine.errors import ConfigError
 from engine.indicators import LOOKBACK_BARS, MARS_FEATURES
@@ -14,7 +14,7 @@ ALGORITHMS = ("ddpg", "td3", "sac", "ppo")
 
 
 @dataclass(frozen=True, slots=True)
-class SingleSettings:
+class SingleSettings(Tabled):
     """Everything that shapes a single agent but data, windows and seed.
 
     Learning rates and all that is not here are the library's defaults. Features, step, reward, discount, hidden layers,
@@ -75,24 +75,6 @@ class SingleSettings:
             raise ConfigError(f"rollout must be at least 2 steps an environment, was {self.rollout}")
         if not 0 < self.step_size <= 1:
             raise ConfigError(f"step_size must be above 0 and at most 1, was {self.step_size}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SingleSettings:
-        """Return the settings that `to_dict` wrote.
-
-        Raises
-        ------
-        ConfigError
-            When a key is unknown or missing.
-        """
-        try:
-            return cls(**tuples(values))
-        except TypeError as error:
-            raise ConfigError(f"settings: {error}") from error
 
 
 SINGLE_AGENTS = {

@@ -32,7 +32,7 @@ from engine.panel import MarketPanel, Window
 from engine.rebalancer import Terms
 
 if TYPE_CHECKING:
-    from agents.single.library import Learner
+    from agents.single.sb3 import Learner
 
 
 class SingleTrainer:
@@ -214,7 +214,7 @@ class _Course:
 
 def _library(setting: str) -> Any:
     try:
-        return importlib.import_module("agents.single.library")
+        return importlib.import_module("agents.single.sb3")
     except ModuleNotFoundError as error:
         if error.name != "stable_baselines3":
             raise

@@ -18,8 +18,8 @@ from agents.encoding import Encoder
 from agents.methods import make_trainer
 from agents.reporting import EpisodeReport, Silence, checkpoint_score
 from agents.settings import settings_of
-from agents.single.library import Learner
 from agents.single.policy import LearnedSingle, model_tensors
+from agents.single.sb3 import Learner
 from agents.single.settings import ALGORITHMS, SingleSettings
 from agents.single.training import SingleTrainer
 from engine.backtest import run_policy
