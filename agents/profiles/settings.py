@@ -65,7 +65,7 @@ class ProfileSettings(Tabled):
     sessions: int = 252
     names: int = 20
     background: bool = True
-    bear_drifts: tuple[float, ...] = (0.0004,)
+    bear_drifts: tuple[float, ...] = (0.0004, 0.0008, 0.0012)
     sharpe_weight: float = 0.3
     concentration_weight: float = 0.1
     controller_weight: float = 0.05
@@ -119,7 +119,7 @@ PROFILE_ABLATIONS = {
     "no_timing": _without("no_timing", timing=False),
     "no_background": _without("no_background", background=False),
     "no_bear": _without("no_bear", bear_drifts=(0.0,)),
-    "hard_bear": _without("hard_bear", bear_drifts=(0.0004, 0.0008, 0.0012)),
+    "mild_bear": _without("mild_bear", bear_drifts=(0.0004,)),
     "no_tail": _without("no_tail", tail_high=0.0),
     "one_network": _without("one_network", members=1),
     "no_smoothing": _without("no_smoothing", smoothing=1.0),
