@@ -99,6 +99,7 @@ def run_training(
     Interrupted
         On Ctrl-C; the finished episodes are on disk.
     """
+    from agents.resume import has_state
     from agents.training import use_threads
     from marsfolio.cli.progress import TrainingProgress
 
@@ -107,6 +108,8 @@ def run_training(
         try:
             return trainer.run(resume, progress)
         except KeyboardInterrupt:
+            if not has_state(out):
+                raise Interrupted("nothing is saved: the same command begins again, to the same model") from None
             raise Interrupted(
                 f"{trainer.episodes_done} of {episodes} episodes are saved in {out}; the same command with --resume "
                 "goes on from there, to the same model"

@@ -45,7 +45,7 @@ class Command:
         self._arguments = ["--data", "bars.csv", "--train", windows[0], "--validation", windows[1]]
 
     def start(self, out: str, *more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "marsfolio", "train", *self._arguments]
+        command = [sys.executable, "-m", "marsfolio", "train", "--setting", "published", *self._arguments]
         command += ["--episodes", str(EPISODES), "--seed", "0", "--threads", "1", "--out", out, *more]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
         return subprocess.Popen(

@@ -154,7 +154,7 @@ def test_a_trained_model_is_clean_and_the_check_is_no_look_at_a_test_window(
     pd.concat([table, table.assign(date=np.repeat(days, 2))]).to_csv("long.csv", index=False)
     windows = f"--train {SESSIONS[40]}:{SESSIONS[59]} --validation {days[0]}:{days[9]}"
     with pytest.raises(SystemExit):
-        main(f"train --data long.csv {windows} --episodes 1 --threads 1 --out model".split())
+        main(f"train --data long.csv {windows} --setting published --episodes 1 --threads 1 --out model".split())
     code, out, _ = check(f"--data long.csv --model model --start {days[12]} --end {days[30]}")
     assert code == 0
     assert "19 decisions and orders" in out

@@ -14,7 +14,7 @@ from agents.settings import SETTINGS
 from marsfolio.cli import main
 
 FLAGS = (
-    "walk-forward --data bars.csv --train-sessions 30 --validation-sessions 6 --test-sessions 10 "
+    "walk-forward --data bars.csv --setting published --train-sessions 30 --validation-sessions 6 --test-sessions 10 "
     "--purge 2 --embargo 1 --threads 1 --seed 3"
 )
 DAYS = pd.bdate_range("2022-01-03", periods=130).strftime("%Y-%m-%d")
