@@ -397,7 +397,8 @@ def test_a_walk_of_ensembles_is_explained_by_the_model_in_charge(
     table = pd.DataFrame([(day, name) for day in days for name in ("AA", "BB")], columns=["date", "symbol"])
     close = 50 * np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.01, (130, 2)), axis=0)).ravel()
     table.assign(open=close, high=close, low=close, close=close, volume=1000).to_csv("bars.csv", index=False)
-    flags = "walk-forward --data bars.csv --train-sessions 30 --validation-sessions 6 --test-sessions 12 --threads 1"
+    flags = "walk-forward --data bars.csv --setting published --train-sessions 30 --validation-sessions 6 "
+    flags += "--test-sessions 12 --threads 1"
     assert run(f"{flags} --start {days[105]} --end {days[120]} --null-paths 0 --out r") == 0
     found = explained(capsys, days[118])  # of the second window
     assert found["decided"]
