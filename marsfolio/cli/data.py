@@ -13,7 +13,7 @@ from marsfolio.config import ConfigOption
 if TYPE_CHECKING:
     from engine.panel import MarketPanel
 
-app = typer.Typer(help="Look at bars before using them.", rich_markup_mode="rich", context_settings=QUICK_START)
+app = typer.Typer(help="Look at bars before using them.", rich_markup_mode=None, context_settings=QUICK_START)
 
 DataOption = Annotated[
     Path | None,
