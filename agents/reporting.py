@@ -58,6 +58,10 @@ class Reporter(Protocol):
         """Hear of a finished episode; its state is on disk by then."""
         ...
 
+    def part(self, name: str, done: int, total: int) -> None:
+        """Hear of one gradient step of a part of the agents, in a training without episodes."""
+        ...
+
 
 class Silence:
     """A reporter that says nothing."""
@@ -66,6 +70,9 @@ class Silence:
         """Do nothing."""
 
     def episode(self, report: EpisodeReport) -> None:
+        """Do nothing."""
+
+    def part(self, name: str, done: int, total: int) -> None:
         """Do nothing."""
 
 

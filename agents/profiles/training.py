@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +92,28 @@ class ProfileTrainer:
         histories = self._histories()
         profiles = Profiles(settings, self._seed)
         learner = ProfileLearner(profiles, histories, settings, self._seed)
-        ticks = self._ticks(reporter)
         profiles.train()
-        optimiser = Steps(profiles.actors, settings.episodes, settings)
-        for episode in range(1, settings.episodes + 1):
-            self._note("actors", episode, learner.actor_step(optimiser))
-            next(ticks)
+        actors = Steps(profiles.actors, settings.episodes, settings)
+        self._steps(reporter, "actors", settings.episodes, lambda: learner.actor_step(actors))
         shadows = [learner.shadows(history) for history in histories]
         if settings.controlled:
-            optimiser = Steps(profiles.controller, settings.controller_episodes, settings)
-            for episode in range(1, settings.controller_episodes + 1):
-                self._note("controller", episode, learner.controller_step(optimiser, shadows))
-                next(ticks)
-        self._train_critics(profiles, learner, histories[0].market[:1], learner.outcomes(shadows[0]))
+            controller = Steps(profiles.controller, settings.controller_episodes, settings)
+            steps = settings.controller_episodes
+            self._steps(reporter, "controller", steps, lambda: learner.controller_step(controller, shadows))
+        outcomes = learner.outcomes(shadows[0])
+        market = histories[0].market[:1, : len(outcomes)]
+        critics = Steps(profiles.critics, settings.critic_episodes, settings)
+        steps = settings.critic_episodes
+        self._steps(reporter, "critics", steps, lambda: {"loss": learner.critic_step(critics, market, outcomes)})
         return profiles
+
+    def _steps(self, reporter: Reporter, part: str, count: int, step: Callable[[], dict[str, float]]) -> None:
+        """Take the gradient steps of one part; every tenth makes a line of the history."""
+        for number in range(1, count + 1):
+            values = step()
+            if number % 10 == 0:
+                self._lines.append({"part": part, "episode": number, **values})
+            reporter.part(part, number, count)
 
     def _histories(self) -> list[History]:
         """Return the training window and, where the setting asks for it, the background up to its end."""
@@ -117,25 +125,6 @@ class ProfileTrainer:
             if known - 2 * self._settings.horizon > LOOKBACK_BARS:
                 histories.append(History.of(self._background, Window(LOOKBACK_BARS - 1, known), drifts, timing))
         return histories
-
-    def _train_critics(
-        self, profiles: Profiles, learner: ProfileLearner, market: torch.Tensor, outcomes: torch.Tensor
-    ) -> None:
-        steps = self._settings.critic_episodes
-        market = market[:, : len(outcomes)]
-        optimiser = Steps(profiles.critics, steps, self._settings)
-        for episode in range(1, steps + 1):
-            self._note("critics", episode, {"loss": learner.critic_step(optimiser, market, outcomes)})
-
-    def _ticks(self, reporter: Reporter) -> Iterator[None]:
-        total = self._settings.episodes + (self._settings.controller_episodes if self._settings.controlled else 0)
-        for done in range(1, total + 1):
-            reporter.step(1, done, total, None)
-            yield
-
-    def _note(self, part: str, episode: int, values: dict[str, float]) -> None:
-        if episode % 10 == 0:
-            self._lines.append({"part": part, "episode": episode, **values})
 
     def _background_hash(self) -> str | None:
         wanted = self._settings.background and self._background is not None

@@ -1,16 +1,17 @@
-"""Progress on the terminal: a bar where there is a screen; of a training, a line an episode where there is none."""
+"""Progress on the terminal: bars where there is a screen, else, of a training, a line an episode or part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -36,34 +37,26 @@ class TrainingProgress:
 
     Parameters
     ----------
-    episodes : how many episodes the training has at most.
+    episodes : how many episodes the training has at most, where it has any.
     """
 
     def __init__(self, episodes: int) -> None:
         self._console = Console(stderr=True)
         self._episodes = episodes
-        self._validation = "-"
-        self._finished = 0
+        self._losses = self._validation = "-"
         self._progress = Progress(
-            TextColumn("episode {task.fields[episode]}/" + str(episodes)),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss: actor {task.fields[actor]} critic {task.fields[critic]} safety {task.fields[safety]}"),
-            TextColumn("validation {task.fields[validation]}"),
+            TextColumn("{task.fields[scores]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        fields: dict[str, Any] = dict.fromkeys(("actor", "critic", "safety", "validation"), "-")
-        self._task = self._progress.add_task("training", total=None, episode=1, **fields)
+        self._tasks: dict[str, TaskID] = {}
         self._first_step: int | None = None
-
-    @property
-    def finished(self) -> int:
-        """Episodes finished while watching."""
-        return self._finished
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -78,26 +71,39 @@ class TrainingProgress:
         if self._first_step is None:
             # A resumed run has not done the earlier episodes in this process: time left counts from here.
             self._first_step = position - 1
-            self._progress.update(self._task, total=self._episodes * total - self._first_step)
-        fields: dict[str, Any] = (
-            {} if losses is None else {name: f"{value:.3g}" for name, value in losses._asdict().items()}
+        if losses is not None:
+            self._losses = " ".join(f"{name} {value:.3g}" for name, value in losses._asdict().items())
+        self._progress.update(
+            self._task("episodes", self._episodes * total - self._first_step),
+            completed=position - self._first_step,
+            description=f"episode {episode}/{self._episodes}",
+            scores=f"loss: {self._losses} validation {self._validation}",
         )
-        self._progress.update(self._task, completed=position - self._first_step, episode=episode, **fields)
 
     def episode(self, report: EpisodeReport) -> None:
         """Show the validation score and, where there is no bar, a line of text."""
-        self._finished = report.episode
         if report.score == report.score:
             self._validation = f"{report.score:.4f} (best {report.best:.4f})"
-        self._progress.update(self._task, validation=self._validation)
+        self._line(
+            f"episode {report.episode}/{self._episodes}: training equity x{report.equity:.3f}, "
+            f"loss actor {report.actor_loss:.4g} critic {report.critic_loss:.4g} safety {report.safety_loss:.4g}, "
+            f"validation {self._validation}"
+        )
+
+    def part(self, name: str, done: int, total: int) -> None:
+        """Move the part's own bar by one gradient step; where there is no bar, say a line at the part's end."""
+        self._progress.update(self._task(name, total), completed=done)
+        if done == total:
+            self._line(f"{name} trained in {total} steps")
+
+    def _task(self, name: str, total: int) -> TaskID:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(f"{name:10}", total=total, scores="")
+        return self._tasks[name]
+
+    def _line(self, text: str) -> None:
         if not self._console.is_terminal:
-            self._console.print(
-                f"episode {report.episode}/{self._episodes}: training equity x{report.equity:.3f}, "
-                f"loss actor {report.actor_loss:.4g} critic {report.critic_loss:.4g} safety {report.safety_loss:.4g}, "
-                f"validation {self._validation}",
-                soft_wrap=True,
-                highlight=False,
-            )
+            self._console.print(text, soft_wrap=True, highlight=False)
 
 
 class CellProgress:
