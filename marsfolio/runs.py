@@ -292,9 +292,9 @@ def write_run(
         told = list(dict.fromkeys([*_timing_remarks(result), *result.remarks(), *remarks]))
         write_config(staging / "config.toml", kind, command, options, {**provenance, "remarks": told})
         _write_tables(staging, result, benchmark, tables or {})
-        _write_json(staging / "metrics.json", result.metrics())
+        write_values(staging / "metrics.json", result.metrics())
         if statistics is not None:
-            _write_json(staging / "statistics.json", statistics)
+            write_values(staging / "statistics.json", statistics)
         write_report(staging, place)
         for remark in told:
             logger.info("%s", remark)
@@ -357,9 +357,10 @@ def _write_tables(
         write_table(table, folder / name, name.rpartition(".")[2])
 
 
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+def write_values(path: Path, values: Mapping[str, Any]) -> None:
+    """Write values as JSON, whole or not at all; null for numbers that are not finite."""
     text = json.dumps(json_value(values), indent=2, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, (text + "\n").encode())
 
 
 def _copy_log(path: Path) -> None:

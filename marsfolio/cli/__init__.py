@@ -20,6 +20,7 @@ from marsfolio.cli import (
     demo,
     evaluate,
     explain,
+    paper,
     report,
     trades,
     train,
@@ -52,6 +53,7 @@ app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.add_typer(data.app, name="data")
+app.add_typer(paper.app, name="paper")
 
 
 def _show_version(wanted: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -147,3 +147,17 @@ class CellProgress:
 
     def _line(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def replay_progress() -> Iterator[Callable[[Any, int, int], None]]:
+    """Show a bar where there is a screen, else a line a session; what is yielded takes the outcome and the counts."""
+    with progress_bar("sessions") as move:
+        console = Console(stderr=True)
+
+        def show(outcome: Any, done: int, total: int) -> None:
+            move(done, total)
+            if not console.is_terminal:
+                console.print(f"{done}/{total} {outcome.message}", soft_wrap=True, highlight=False)
+
+        yield show

@@ -1,0 +1,123 @@
+"""What a session works with: the account, its journal, the time there, and how people are told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from brokers.protocol import BarSource, SessionHours, Venue
+from engine.clock import Clock, SystemClock
+from engine.errors import Interrupted, TradingStopped
+from live.deciding import Recipe
+from live.guards import Guards
+from live.journal import Journal
+from live.timing import CUT_OFF, exchange_date
+from live.waiting import Waiter
+
+REREAD_SECONDS = 60
+LOOK_AHEAD = timedelta(days=10)
+
+logger = logging.getLogger(__name__)
+
+
+class VenueTime:
+    """The broker's time: read once a minute at least, and carried on in between."""
+
+    def __init__(self, venue: Venue, waiter: Waiter) -> None:
+        self._venue = venue
+        self._waiter = waiter
+        self._read: datetime | None = None
+        self._at = 0.0
+
+    def now(self, fresh: bool = False) -> datetime:
+        """Return the time, UTC; read anew when asked, or when the last reading is old."""
+        passed = self._waiter.elapsed() - self._at
+        if fresh or self._read is None or passed > REREAD_SECONDS:
+            self._read = self._venue.now()
+            self._at, passed = self._waiter.elapsed(), 0.0
+        return self._read + timedelta(seconds=passed)
+
+
+@dataclass
+class Desk:
+    """Everything that a session of one account needs.
+
+    Attributes
+    ----------
+    recipe : the strategy.
+    tell : is given each line that a person should read, and whether it is an alert.
+    skew_seconds : most that the machine's clock may differ from the broker's; None where it may differ at will.
+    """
+
+    venue: Venue
+    bars: BarSource
+    journal: Journal
+    recipe: Recipe
+    waiter: Waiter
+    guards: Guards = field(default_factory=Guards)
+    tell: Callable[[str, bool], None] = lambda line, alert: None
+    skew_seconds: float | None = 60.0
+    clock: Clock = field(default_factory=SystemClock)
+
+    def __post_init__(self) -> None:
+        self.time = VenueTime(self.venue, self.waiter)
+        self._calendar: list[SessionHours] = []
+
+    def check_clock(self) -> datetime:
+        """Return the broker's time, and refuse a machine whose clock is far from it.
+
+        Raises
+        ------
+        TradingStopped
+            When the clocks differ by more than allowed.
+        """
+        now = self.time.now(fresh=True)
+        skew = abs((self.clock.now() - now).total_seconds())
+        if self.skew_seconds is not None and skew > self.skew_seconds:
+            raise TradingStopped(
+                f"this machine's clock is {skew:.0f} s away from the broker's, {self.skew_seconds:.0f} s are allowed: "
+                "set it (timedatectl set-ntp true), then try again; nothing was sent"
+            )
+        return now
+
+    def calendar(self, now: datetime) -> list[SessionHours]:
+        """Return the sessions from well before the look-back of the strategy to some days ahead; read once a day."""
+        today = exchange_date(now)
+        known = self._calendar
+        if not known or known[-1].session < today + LOOK_AHEAD / 2:
+            days = timedelta(days=int(self.recipe.lookback_bars * 1.5) + 20)
+            self._calendar = self.venue.hours(today - days, today + LOOK_AHEAD)
+        return self._calendar
+
+    def check_may_send(self, hours: SessionHours) -> bool:
+        """Return whether an order may still be sent in a session: False from its cut-off on.
+
+        Raises
+        ------
+        TradingStopped
+            When trading was halted.
+        Interrupted
+            When the service is to stop; all that was sent is in the journal.
+        """
+        check_not_halted(self.journal)
+        if self.waiter.stopping:
+            raise Interrupted("stopped between two orders: the journal knows what was sent, and the next run goes on")
+        return self.time.now() < hours.close - CUT_OFF
+
+
+def check_not_halted(journal: Journal) -> None:
+    """Refuse to trade while the kill switch is on.
+
+    Raises
+    ------
+    TradingStopped
+        Saying since when and why.
+    """
+    halt = journal.value("halt")
+    if halt is not None:
+        raise TradingStopped(
+            f"trading was halted at {halt['time_utc']} ({halt['reason']}): look at `marsfolio paper status`, then "
+            "`marsfolio paper resume`"
+        )

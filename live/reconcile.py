@@ -1,0 +1,195 @@
+"""Making our books agree with the account before anything is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+
+from brokers.protocol import AccountState, Holding, Movement, OrderReport, SessionHours
+from engine.errors import TradingStopped
+from live.books import absorb, book_differences, differences, open_books
+from live.desk import Desk
+from live.execution import cancel, check_known, midnight
+from live.plan import Intent, PlanStatus, Stage
+from live.timing import last_complete
+
+READS = 3
+"""Times that holdings are read when they disagree with our own fills: a venue's list may lag."""
+LAG_SECONDS = 5.0
+
+
+def reconcile(
+    desk: Desk, calendar: Sequence[SessionHours], now: datetime, session: date | None, dry_run: bool = False
+) -> tuple[AccountState, dict[str, Holding], list[str]]:
+    """Book everything that happened since the last run, and return account, holdings and what a person should read.
+
+    Parameters
+    ----------
+    session : the one that is being traded; orders of earlier ones are finished. None for none.
+
+    Raises
+    ------
+    TradingStopped
+        When the account is another one, blocked, or holds what we never made.
+    TemporaryError
+        When the venue cannot be reached.
+    """
+    account = desk.venue.account()
+    _check_account(desk, account)
+    remarks = _finish_earlier(desk, session, dry_run)
+    holdings = {holding.symbol: holding for holding in desk.venue.holdings()}
+    symbols = desk.recipe.symbols
+    if desk.journal.value("opening") is None:
+        with desk.journal.writing() as writer:
+            open_books(writer, account, holdings.values(), symbols)
+            settled = last_complete(calendar, now)
+            writer.set_value("moved", (settled.session if settled else now.date()).isoformat())
+    elif not desk.journal.intents(live=True):
+        account, holdings, found = _agreeing(desk, account, holdings)
+        if found:
+            last = last_complete(calendar, now)
+            with desk.journal.writing() as writer:
+                fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
+                remarks += book_differences(writer, found, last.session if last else now.date(), fills)
+        _remember_agreement(desk)
+    foreign = sorted(set(holdings) - set(symbols))
+    if foreign:
+        remarks.append(f"the account also holds {', '.join(foreign)}: not of this strategy, left alone")
+    return account, holdings, remarks
+
+
+def compare(desk: Desk) -> list[str]:
+    """Return in words what the account has and our books have not; nothing is booked."""
+    if desk.journal.intents(live=True):
+        return []
+    account, holdings = desk.venue.account(), {holding.symbol: holding for holding in desk.venue.holdings()}
+    _, _, found = _agreeing(desk, account, holdings)
+    fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
+    return [
+        f"after trading the account has {change:+,.2f} {symbol or 'of cash'} more than our books: it is taken over "
+        "before the next decision"
+        for symbol, change in found
+        if symbol or abs(change) > 0.005 * max(fills, 1)
+    ]
+
+
+def refuse_shorts(holdings: Mapping[str, Holding], symbols: Sequence[str]) -> None:
+    """Stop when one of our symbols is held short: this service never sells what it does not have.
+
+    Raises
+    ------
+    TradingStopped
+        Naming the symbol.
+    """
+    for symbol in symbols:
+        if symbol in holdings and holdings[symbol].quantity < 0:
+            raise TradingStopped(
+                f"the account is short {-holdings[symbol].quantity:g} shares of {symbol}, which this service "
+                "never does: close the position by hand, then run again"
+            )
+
+
+def _check_account(desk: Desk, account: AccountState) -> None:
+    known = desk.journal.value("account_id")
+    if known is not None and known != account.account_id:
+        raise TradingStopped(
+            f"the keys belong to account {account.account_id} and this state to {known}: use the keys of that account, "
+            "or another --state for the new one (after a reset of a paper account it is a new one)"
+        )
+    if account.blocked:
+        raise TradingStopped(f"the account may not trade: {account.blocked}; clear that at the broker, then run again")
+
+
+def _agreeing(
+    desk: Desk, account: AccountState, holdings: dict[str, Holding]
+) -> tuple[AccountState, dict[str, Holding], list[tuple[str, float]]]:
+    """Return account and holdings once they agree with our books, or after some looks, and what then differs."""
+    symbols = desk.recipe.symbols
+    found = differences(desk.journal.ledger(), account, holdings, symbols)
+    for _ in range(READS - 1):
+        if not any(symbol for symbol, _ in found):
+            break
+        desk.waiter.wait(LAG_SECONDS)
+        account, holdings = desk.venue.account(), {holding.symbol: holding for holding in desk.venue.holdings()}
+        found = differences(desk.journal.ledger(), account, holdings, symbols)
+    return account, holdings, found
+
+
+def _remember_agreement(desk: Desk) -> None:
+    with desk.journal.writing() as writer:
+        writer.set_value("agreed_fills", len(desk.journal.fills()))
+
+
+def _finish_earlier(desk: Desk, session: date | None, dry_run: bool) -> list[str]:
+    """Book movements and the fills of orders that were still open, in the order of their sessions; end old plans."""
+    live = desk.journal.intents(live=True)
+    reports = _reports(desk, live)
+    movements = _movements(desk)
+    days = sorted({movement.session for movement in movements} | {intent.session for intent in live})
+    for day in days:
+        with desk.journal.writing() as writer:
+            for movement in movements:
+                if movement.session == day:
+                    writer.move(movement)
+                    writer.set_value("moved", day.isoformat())
+            for intent in live:
+                if intent.session == day and intent.client_id in reports:
+                    absorb(writer, intent, reports[intent.client_id])
+    check_known(desk, desk.journal.intents(live=True))
+    return _end_earlier(desk, session, dry_run)
+
+
+def _reports(desk: Desk, live: Sequence[Intent]) -> dict[str, OrderReport]:
+    if not live:
+        return {}
+    since = midnight(min(intent.session for intent in live))
+    return {report.client_id: report for report in desk.venue.orders(since)}
+
+
+def _movements(desk: Desk) -> list[Movement]:
+    moved = desk.journal.value("moved")
+    return [] if moved is None else desk.venue.movements(date.fromisoformat(moved))
+
+
+def _end_earlier(desk: Desk, session: date | None, dry_run: bool) -> list[str]:
+    """End the plans of sessions before ``session``: what was not sent is dropped, what is open is cancelled."""
+    remarks = []
+    for day, status, _ in desk.journal.statuses(limit=20):
+        if status not in (PlanStatus.TRADING, PlanStatus.STOPPED) or (session is not None and day >= session):
+            continue
+        if session is None and not _is_over(desk, day):
+            continue
+        remarks += _end_plan(desk, day, dry_run)
+    return remarks
+
+
+def _is_over(desk: Desk, day: date) -> bool:
+    hours = [hours for hours in desk.calendar(desk.time.now()) if hours.session == day]
+    return not hours or desk.time.now() >= hours[0].close
+
+
+def _end_plan(desk: Desk, day: date, dry_run: bool) -> list[str]:
+    intents = desk.journal.intents(day)
+    stuck = [intent for intent in intents if intent.is_live]
+    if stuck and not dry_run:
+        unknown = [intent for intent in stuck if intent.stage is Stage.SENDING]
+        for intent in unknown:
+            if desk.venue.order(intent.client_id) is None:
+                with desk.journal.writing() as writer:
+                    writer.put(replace(intent, stage=Stage.DROPPED, reason="its session ended before it arrived"))
+        still = [intent for intent in desk.journal.intents(day) if intent.is_live]
+        if still and not cancel(desk, still):
+            names = ", ".join(sorted({intent.symbol for intent in desk.journal.intents(live=True)}))
+            raise TradingStopped(
+                f"orders of session {day} for {names} are open and cannot be cancelled: nothing is sent until they are "
+                "final; look at them at the broker"
+            )
+    dropped = [intent for intent in desk.journal.intents(day) if intent.stage is Stage.PLANNED]
+    note = f"{len(dropped)} orders were never sent" if dropped else ""
+    with desk.journal.writing() as writer:
+        for intent in dropped:
+            writer.put(replace(intent, stage=Stage.DROPPED, reason="its session ended before it was sent"))
+        writer.set_status(day, PlanStatus.DROPPED if dropped else PlanStatus.DONE, note)
+        writer.note("ended", session=day.isoformat(), dropped=len(dropped))
+    return [f"session {day} ended with {note}"] if dropped else []

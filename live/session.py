@@ -1,0 +1,242 @@
+"""One session of a paper account: reconcile, decide once, check, write the plan down, carry it out, book."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from brokers.protocol import AccountState, Holding, SessionHours, Side
+from engine.errors import TemporaryError, TradingStopped
+from engine.panel import MarketPanel
+from live.books import book_closes
+from live.deciding import decide
+from live.desk import Desk, check_not_halted
+from live.execution import Execution, check_known
+from live.plan import Intent, Plan, PlanStatus, Stage, intents_of
+from live.reconcile import compare, reconcile, refuse_shorts
+from live.timing import current_session, exchange_date, last_complete, next_session
+
+logger = logging.getLogger(__name__)
+
+RUN_SECONDS = 150.0
+"""A single run waits for fills no longer than this."""
+
+
+class Kind(StrEnum):
+    """How a run of a session ended."""
+
+    NOTHING = "nothing"  # no session to trade, or already done
+    QUEUED = "queued"  # sent before the open; the rest follows
+    DONE = "done"
+    UNFINISHED = "unfinished"  # orders are still open, or one was refused
+    REHEARSED = "rehearsed"  # a dry run
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run of a session did.
+
+    Attributes
+    ----------
+    message : one line for people.
+    remarks : what else they should read.
+    """
+
+    kind: Kind
+    message: str
+    remarks: tuple[str, ...] = ()
+    plan: Plan | None = None
+    intents: tuple[Intent, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when the day is not completed."""
+        return 3 if self.kind is Kind.UNFINISHED else 0
+
+
+def run_session(desk: Desk, dry_run: bool = False, seconds: float = RUN_SECONDS) -> Outcome:
+    """Do what there is to do for the session that is open, or opens later today; safe to repeat at any moment.
+
+    Parameters
+    ----------
+    dry_run : decide and check, but write and send nothing; the journal must be a copy (`Journal.scratch`).
+    seconds : how long to wait for fills at most.
+
+    Raises
+    ------
+    TemporaryError
+        When the venue or the bars fail for now.
+    TradingStopped
+        When a person is needed: halted, a limit was hit, the account is blocked.
+    Interrupted
+        When the service is to stop.
+    """
+    until = desk.waiter.elapsed() + seconds
+    now = desk.check_clock()
+    calendar = desk.calendar(now)
+    hours = current_session(calendar, now)
+    if hours is None:
+        return _out_of_hours(desk, calendar, now, dry_run)
+    known = desk.journal.plan(hours.session)
+    if known is not None and known[1] in (PlanStatus.DONE, PlanStatus.DROPPED) and not dry_run:
+        return _already(desk, hours, known[1], known[2])
+    if not dry_run:
+        check_not_halted(desk.journal)
+    account, holdings, remarks = reconcile(desk, calendar, now, hours.session, dry_run)
+    if known is None:
+        plan, remarks = _plan(desk, calendar, now, hours, account, holdings, remarks, dry_run)
+    elif dry_run:
+        plan = known[0]
+    else:
+        plan = _accepted(desk, known[0], known[1], known[2])
+    if dry_run:
+        intents = desk.journal.intents(hours.session)
+        return Outcome(
+            Kind.REHEARSED, f"session {hours.session}: nothing was sent", tuple(remarks), plan, tuple(intents)
+        )
+    execution = Execution(desk, plan, hours, until)
+    try:
+        intents = execution.run()
+    finally:
+        remarks += execution.remarks
+        for remark in execution.remarks:
+            desk.tell(f"session {hours.session}: {remark}", True)
+    return _ended(desk, hours, plan, intents, remarks)
+
+
+def _out_of_hours(desk: Desk, calendar: Sequence[SessionHours], now: datetime, dry_run: bool) -> Outcome:
+    """Book what there is to book, and say when the next session is."""
+    coming = next_session(calendar, now)
+    then = "" if coming is None else f"; the next session is {coming.session}, open {coming.open:%Y-%m-%dT%H:%MZ}"
+    message = f"no session to trade on {exchange_date(now)} in New York{then}; nothing was sent"
+    if dry_run or desk.journal.value("opening") is None:
+        return Outcome(Kind.NOTHING, message)
+    _, _, remarks = reconcile(desk, calendar, now, None)
+    remarks += close_books(desk, calendar, now)
+    return Outcome(Kind.NOTHING, message, tuple(remarks))
+
+
+def close_books(desk: Desk, calendar: Sequence[SessionHours], now: datetime) -> list[str]:
+    """Book the account at every close up to the last complete session, if its bars can be had; else say why not."""
+    last, booked = last_complete(calendar, now), desk.journal.last_close()
+    if last is None or (booked is not None and booked.session >= last.session) or desk.journal.intents(live=True):
+        return []
+    try:
+        panel = _bars(desk, last)
+    except TemporaryError as error:
+        return [f"the close of {last.session} is not booked yet: {error}"]
+    with desk.journal.writing() as writer:
+        book_closes(desk.journal, writer, panel)
+    return []
+
+
+def _already(desk: Desk, hours: SessionHours, status: PlanStatus, note: str) -> Outcome:
+    said = "is done" if status is PlanStatus.DONE else "was dropped"
+    return Outcome(Kind.NOTHING, f"session {hours.session} {said}{f' ({note})' if note else ''}; nothing was sent")
+
+
+def _bars(desk: Desk, last: SessionHours) -> MarketPanel:
+    return desk.bars.panel(desk.recipe.symbols, last.session, max(desk.recipe.lookback_bars, 2))
+
+
+def _plan(
+    desk: Desk,
+    calendar: Sequence[SessionHours],
+    now: datetime,
+    hours: SessionHours,
+    account: AccountState,
+    holdings: dict[str, Holding],
+    remarks: list[str],
+    dry_run: bool,
+) -> tuple[Plan, list[str]]:
+    """Decide, check, and write the plan down before anything is sent."""
+    refuse_shorts(holdings, desk.recipe.symbols)
+    last = last_complete(calendar, now)
+    if last is None:
+        raise TemporaryError("the venue's calendar names no complete session before now: try again later")
+    panel = _bars(desk, last)
+    with desk.journal.writing() as writer:
+        book_closes(desk.journal, writer, panel)
+    before, booked = desk.journal.last_plan(), desk.journal.last_close()
+    marks = {} if booked is None else booked.marks
+    state = None if before is None else before.state
+    ledger = desk.journal.ledger()
+    plan = replace(decide(desk.recipe, panel, ledger, marks, state, hours.session), remarks=tuple(remarks))
+    _check_value(plan)
+    intents = intents_of(plan, holdings)
+    peak = max((close.equity for close in desk.journal.closes()), default=plan.equity)
+    objections = desk.guards.objections(plan, len(intents), peak)
+    planned = any(intent.stage is Stage.PLANNED for intent in intents)
+    status = PlanStatus.STOPPED if objections else PlanStatus.TRADING if planned else PlanStatus.DONE
+    note = "; ".join(objections)
+    if dry_run:
+        remarks = remarks + [f"a limit would stop this: {objection}" for objection in objections]
+    with desk.journal.writing() as writer:
+        writer.add_plan(plan, status, intents, note)
+        writer.note("plan", session=str(plan.session), status=status.value, orders=len(intents), data=plan.data_hash)
+    if objections and not dry_run:
+        raise TradingStopped(_stopped(plan, note))
+    return plan, remarks
+
+
+def _check_value(plan: Plan) -> None:
+    if not plan.equity > 0:
+        raise TradingStopped(
+            f"the account is worth {plan.equity:,.2f} at the close of {plan.decided}: there is nothing to trade with"
+        )
+
+
+def _stopped(plan: Plan, note: str) -> str:
+    return (
+        f"session {plan.session} was stopped by a limit: {note}. Nothing was sent. See the orders with `marsfolio "
+        "paper status`; `marsfolio paper resume` agrees to this plan once"
+    )
+
+
+def _accepted(desk: Desk, plan: Plan, status: PlanStatus, note: str) -> Plan:
+    """Return a plan made by an earlier run, when it may trade."""
+    if status is not PlanStatus.STOPPED:
+        return plan
+    if desk.journal.value("accepted") != str(plan.session):
+        raise TradingStopped(_stopped(plan, note))
+    with desk.journal.writing() as writer:
+        writer.set_status(plan.session, PlanStatus.TRADING)
+        writer.note("accepted", session=str(plan.session), note=note)
+    return plan
+
+
+def _ended(desk: Desk, hours: SessionHours, plan: Plan, intents: Sequence[Intent], remarks: list[str]) -> Outcome:
+    """Say how far a session has come, and keep it when every order is final."""
+    check_known(desk, intents)
+    is_open = [intent for intent in intents if intent.is_live]
+    waiting = [intent for intent in intents if intent.stage is Stage.PLANNED]
+    bad = [intent for intent in intents if _failed(intent)]
+    told = _summary(plan, intents)
+    if is_open or waiting:
+        if desk.venue.sizes_buys or desk.time.now() < hours.open:
+            return Outcome(Kind.QUEUED, f"{told}: queued for the open", tuple(remarks), plan, tuple(intents))
+        what = f"{len(is_open)} orders are still open, {len(waiting)} not sent"
+        return Outcome(Kind.UNFINISHED, f"{told}: {what}; run again", tuple(remarks), plan, tuple(intents))
+    note = f"{len(bad)} orders failed" if bad else ""
+    with desk.journal.writing() as writer:
+        writer.set_status(plan.session, PlanStatus.DONE, note)
+        writer.note("done", session=str(plan.session), fills=len(desk.journal.fills(plan.session)), failed=len(bad))
+    remarks += compare(desk)
+    kind = Kind.UNFINISHED if bad else Kind.DONE
+    return Outcome(kind, told + (f"; {note}" if note else ""), tuple(remarks), plan, tuple(intents))
+
+
+def _failed(intent: Intent) -> bool:
+    """Return whether an order came to nothing for a reason that a person should know."""
+    return intent.stage is Stage.REFUSED or (intent.stage is Stage.FINAL and intent.status == "rejected")
+
+
+def _summary(plan: Plan, intents: Sequence[Intent]) -> str:
+    if not intents:
+        return f"session {plan.session}: {'no rebalance' if plan.target is None else 'nothing to trade'}"
+    sells = sum(intent.side is Side.SELL for intent in intents)
+    filled = sum(intent.filled >= intent.quantity > 0 for intent in intents)
+    return f"session {plan.session}: {sells} sells and {len(intents) - sells} buys, {filled} filled"
