@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from brokers import alpaca_parsing as parsing
 from brokers.alpaca_parsing import Asset
 from brokers.alpaca_refusals import read_error, submit_error
 from brokers.collecting import CollectingBroker, Snapshot
-from brokers.credentials import Credentials, is_loopback
+from brokers.credentials import Credentials
 from brokers.protocol import (
     AccountState,
     Holding,
@@ -241,7 +241,7 @@ class AlpacaVenue:
     def _tame(self, client: RESTClient, url: str) -> None:
         # alpaca-py repeats POSTs after a 504; its constructor takes 0 for "as usual".
         client._retry = 0
-        harden(client._session, is_loopback(urlsplit(url).hostname or ""), self._credentials.redact)
+        harden(client._session, url, self._credentials.redact)
 
 
 class AlpacaBroker(CollectingBroker):

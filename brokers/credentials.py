@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from engine.errors import ConfigError, TradingStopped
+from engine.http import is_loopback
 
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
 TRADING, DATA = "APCA_API_BASE_URL", "APCA_API_DATA_URL"
@@ -140,16 +140,6 @@ class SecretFilter(logging.Filter):
         if self._redact(text) != text:
             # Without the exception itself: a handler that draws tracebacks would show it as it is.
             record.exc_text, record.exc_info = self._redact(text), None
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host's name or address is this machine itself."""
-    if host in ("localhost", "::1"):
-        return True
-    try:
-        return ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_key(name: str, value: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 import tenacity
@@ -92,16 +94,16 @@ class Tries:
         return retrying(call)
 
 
-def harden(session: requests.Session, is_loopback: bool, redact: Callable[[str], str] = str) -> None:
+def harden(session: requests.Session, url: str, redact: Callable[[str], str] = str) -> None:
     """Make a session of requests obey the limits above and raise `RequestFailed` for every status but success.
 
     Parameters
     ----------
     session : usually somebody else's, such as a client library's.
-    is_loopback : a proxy named by the environment must not see what is meant for this machine.
+    url : what it is for; a proxy named by the environment must not see what is meant for this machine.
     redact : takes secrets out of what a service says.
     """
-    session.trust_env = not is_loopback
+    session.trust_env = not is_loopback(urlsplit(url).hostname or "")
     session.max_redirects = 0
     for scheme in ("https://", "http://"):
         session.mount(scheme, _TimedAdapter())
@@ -129,6 +131,16 @@ def answer(call: Callable[[], object], what: str) -> object:
         raise RequestFailed(f"{what}: the answer is not JSON") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
         raise RequestFailed(f"{what}: {_in_words(error)}", sent=not _never_left(error)) from error
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host's name or address is this machine itself."""
+    if host in ("localhost", "::1"):
+        return True
+    try:
+        return ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _TimedAdapter(HTTPAdapter):
