@@ -80,7 +80,7 @@ def decide(
     mark = last_marks(panel)
     mark = np.where(np.isnan(mark), known, mark)
     equity = equity_of(ledger.cash, held, mark)
-    broker = CollectingBroker(Snapshot(cash=ledger.cash, equity=equity, quantity=held, mark=mark), panel.symbols)
+    broker = CollectingBroker(Snapshot(panel.symbols, ledger.cash, equity, held, mark))
     params = {
         "policy": recipe.make_policy(panel),
         "terms": recipe.terms,

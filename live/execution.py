@@ -98,7 +98,6 @@ class Execution:
         while (open_now := live()) and waiter.elapsed() < until and not waiter.stopping:
             waiter.wait(POLL_SECONDS)
             poll(self._desk, open_now)
-            check_known(self._desk, self._intents())
 
     def _send_all(self, intents: Iterable[Intent]) -> None:
         for intent in intents:
@@ -162,6 +161,7 @@ class Execution:
     def _absorb(self, intent: Intent, report: OrderReport) -> None:
         with self._desk.journal.writing() as writer:
             absorb(writer, intent, report)
+        stop_unknown([report])
 
     def _keep(self, intent: Intent) -> None:
         with self._desk.journal.writing() as writer:
@@ -278,22 +278,22 @@ def poll(desk: Desk, intents: Iterable[Intent]) -> None:
         for name, intent in wanted.items():
             if name in found:
                 absorb(writer, intent, found[name])
+    stop_unknown(found[name] for name in wanted if name in found)
 
 
-def check_known(desk: Desk, intents: Iterable[Intent]) -> None:
-    """Stop when an order is in a status that nobody here knows.
+def stop_unknown(reports: Iterable[OrderReport]) -> None:
+    """Stop when an order is in a status that nobody here knows; it is taken as open.
 
     Raises
     ------
     TradingStopped
         Naming order and status.
     """
-    reports = getattr(desk.venue, "unknown_statuses", dict[str, str]())
-    for intent in intents:
-        if intent.stage is Stage.OPEN and intent.order_id in reports:
+    for report in reports:
+        if not report.is_known:
             raise TradingStopped(
-                f"order {intent.client_id} has the unknown status {reports[intent.order_id]!r}: it is taken as open; "
-                "look at it at the broker"
+                f"order {report.client_id} has the unknown status {report.status!r}: it is taken as open, and nothing "
+                "more is sent; look at it at the broker"
             )
 
 

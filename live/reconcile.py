@@ -10,7 +10,7 @@ from brokers.protocol import AccountState, Holding, Movement, OrderReport, Sessi
 from engine.errors import TradingStopped
 from live.books import absorb, book_differences, differences, open_books
 from live.desk import Desk
-from live.execution import cancel, check_known, midnight
+from live.execution import cancel, midnight, stop_unknown
 from live.plan import Intent, PlanStatus, Stage
 from live.timing import last_complete
 
@@ -136,7 +136,7 @@ def _finish_earlier(desk: Desk, session: date | None, dry_run: bool) -> list[str
             for intent in live:
                 if intent.session == day and intent.client_id in reports:
                     absorb(writer, intent, reports[intent.client_id])
-    check_known(desk, desk.journal.intents(live=True))
+    stop_unknown(reports[intent.client_id] for intent in live if intent.client_id in reports)
     return _end_earlier(desk, session, dry_run)
 
 

@@ -14,7 +14,7 @@ from engine.panel import MarketPanel
 from live.books import book_closes
 from live.deciding import decide
 from live.desk import Desk, check_not_halted
-from live.execution import Execution, check_known
+from live.execution import Execution
 from live.plan import Intent, Plan, PlanStatus, Stage, intents_of
 from live.reconcile import compare, reconcile, refuse_shorts
 from live.timing import current_session, exchange_date, last_complete, next_session
@@ -210,7 +210,6 @@ def _accepted(desk: Desk, plan: Plan, status: PlanStatus, note: str) -> Plan:
 
 def _ended(desk: Desk, hours: SessionHours, plan: Plan, intents: Sequence[Intent], remarks: list[str]) -> Outcome:
     """Say how far a session has come, and keep it when every order is final."""
-    check_known(desk, intents)
     is_open = [intent for intent in intents if intent.is_live]
     waiting = [intent for intent in intents if intent.stage is Stage.PLANNED]
     bad = [intent for intent in intents if _failed(intent)]

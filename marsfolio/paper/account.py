@@ -155,15 +155,23 @@ def _last_closed(panel: MarketPanel, hours: Callable[[date, date], list[SessionH
 
 
 def alpaca_venue(options: PaperOptions, state: Path) -> Connection:
-    """Return the Alpaca account of the keys in the environment, and bars from there."""
+    """Return the Alpaca account of the keys in the environment, and bars from there; keys are kept out of all logs."""
     from brokers.alpaca import AlpacaVenue
-    from brokers.credentials import Credentials
+    from brokers.credentials import Credentials, SecretFilter
     from data_feeds.alpaca import AlpacaBars
 
     keys = Credentials.from_environment(os.environ)
+    SecretFilter(keys.redact).install()
     venue = AlpacaVenue(keys)
-    bars = AlpacaBars(keys.key, keys.secret, keys.data_url, cache=state / BARS_FOLDER, feed=options.feed)
-    return Connection(venue, bars, None if keys.is_local else SKEW_SECONDS, keys.redact)
+    known: list[SessionHours] = []
+
+    def sessions(first: date, last: date) -> list[date]:
+        if not known or known[0].session > first or known[-1].session < last:
+            known[:] = venue.hours(first, last)
+        return [hours.session for hours in known if first <= hours.session <= last]
+
+    bars = AlpacaBars(keys, options.feed, state / BARS_FOLDER, sessions)
+    return Connection(venue, bars, None if keys.on_loopback else SKEW_SECONDS, keys.redact)
 
 
 def replay_sessions(panel: MarketPanel, calendar: str, text: str) -> list[SessionHours]:
