@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from brokers.protocol import BarSource, SessionHours, Venue
 from engine.clock import Clock, SystemClock
@@ -17,7 +17,7 @@ from live.timing import CUT_OFF, exchange_date
 from live.waiting import Waiter
 
 REREAD_SECONDS = 60
-LOOK_AHEAD = timedelta(days=10)
+LOOK_AHEAD = timedelta(days=16)
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,21 @@ class VenueTime:
         return self._read + timedelta(seconds=passed)
 
 
+class KnownHours:
+    """Asks for the sessions of a range once, and answers what lies inside from memory."""
+
+    def __init__(self, hours: Callable[[date, date], list[SessionHours]]) -> None:
+        self._hours = hours
+        self._known: list[SessionHours] = []
+        self._range: tuple[date, date] | None = None
+
+    def __call__(self, first: date, last: date) -> list[SessionHours]:
+        """Return the sessions from ``first`` to ``last``, oldest first."""
+        if self._range is None or first < self._range[0] or last > self._range[1]:
+            self._known, self._range = self._hours(first, last), (first, last)
+        return [hours for hours in self._known if first <= hours.session <= last]
+
+
 @dataclass
 class Desk:
     """Everything that a session of one account needs.
@@ -60,10 +75,11 @@ class Desk:
     tell: Callable[[str, bool], None] = lambda line, alert: None
     skew_seconds: float | None = 60.0
     clock: Clock = field(default_factory=SystemClock)
+    hours: KnownHours | None = None
 
     def __post_init__(self) -> None:
         self.time = VenueTime(self.venue, self.waiter)
-        self._calendar: list[SessionHours] = []
+        self._hours = self.hours or KnownHours(self.venue.hours)
 
     def check_clock(self) -> datetime:
         """Return the broker's time, and refuse a machine whose clock is far from it.
@@ -83,13 +99,12 @@ class Desk:
         return now
 
     def calendar(self, now: datetime) -> list[SessionHours]:
-        """Return the sessions from well before the look-back of the strategy to some days ahead; read once a day."""
+        """Return the sessions from well before the look-back of the strategy to some days ahead; read once a week."""
         today = exchange_date(now)
-        known = self._calendar
-        if not known or known[-1].session < today + LOOK_AHEAD / 2:
-            days = timedelta(days=int(self.recipe.lookback_bars * 1.5) + 20)
-            self._calendar = self.venue.hours(today - days, today + LOOK_AHEAD)
-        return self._calendar
+        # The week's first day, so that the same range is asked for on most days.
+        monday = today - timedelta(days=today.weekday())
+        days = timedelta(days=int(self.recipe.lookback_bars * 1.5) + 20)
+        return self._hours(monday - days, monday + LOOK_AHEAD)
 
     def check_may_send(self, hours: SessionHours) -> bool:
         """Return whether an order may still be sent in a session: False from its cut-off on.

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 
 from brokers.protocol import OrderRefused, OrderReport, OutcomeUnknown, Refusal, SessionHours, Side
 from engine.errors import TemporaryError, TradingStopped
@@ -263,8 +263,8 @@ def shrunk(quantity: Sequence[float], price: Sequence[float], cash: float, fract
 
 
 def midnight(session: date) -> datetime:
-    """Return the start of a date at the exchange."""
-    return datetime.combine(session, time(), EXCHANGE)
+    """Return the start of a date at the exchange, UTC."""
+    return datetime.combine(session, time(), EXCHANGE).astimezone(UTC)
 
 
 def poll(desk: Desk, intents: Iterable[Intent]) -> None:

@@ -344,7 +344,8 @@ class Writer:
         number = self._count(schema.movements)
         self._connection.execute(schema.movements.insert().values(number=number, **asdict(movement)))
         self._set_ledger(ledger.cash + movement.amount, positions)
-        self.note("movement", **{**asdict(movement), "session": movement.session.isoformat()})
+        told = {name: value for name, value in asdict(movement).items() if name not in ("kind", "session")}
+        self.note("movement", what=movement.kind, session=movement.session.isoformat(), **told)
 
     def open_ledger(self, cash: float, positions: Mapping[str, float]) -> None:
         """Begin the books."""
@@ -354,7 +355,7 @@ class Writer:
         """Keep the account at a session's close."""
         self._connection.execute(schema.closes.insert().values(**asdict(close)))
 
-    def note(self, kind: str, **payload: Any) -> None:
+    def note(self, kind: str, /, **payload: Any) -> None:
         """Append an entry to the audit log."""
         table = schema.audit
         last = self._connection.execute(

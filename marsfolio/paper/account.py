@@ -13,10 +13,11 @@ from brokers.protocol import BarSource, SessionHours, Venue
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError
 from engine.panel import MarketPanel
-from live.desk import Desk
+from live.desk import Desk, KnownHours
+from live.journal import Journal
 from live.notify import Notifier
 from live.waiting import Waiter
-from marsfolio.paper.options import PaperOptions
+from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import (
     ACCOUNT_FILE,
     BARS_FOLDER,
@@ -77,7 +78,8 @@ def open_account(
     simulated = options.broker == "simulated"
     panel = panel_of(options) if simulated else None
     chosen = choose(options, panel)
-    journal = journal_of(options, state, clock, durable)
+    fresh = rehearsal and remembered(state) is None
+    journal = Journal("sqlite://") if fresh else journal_of(options, state, clock, durable)
     try:
         settle_identity(journal, chosen.identity, state)
         if rehearsal:
@@ -93,7 +95,7 @@ def open_account(
         journal.dispose()
         raise
     guards, now = guards_of(options), clock or SystemClock()
-    desk = Desk(at.venue, at.bars, journal, chosen.recipe, waiter, guards, notifier, at.skew_seconds, now)
+    desk = Desk(at.venue, at.bars, journal, chosen.recipe, waiter, guards, notifier, at.skew_seconds, now, at.hours)
     return Opened(desk, options, panel)
 
 
@@ -105,12 +107,14 @@ class Connection:
     ----------
     skew_seconds : how far the machine's clock may be from the venue's; None for any.
     redact : takes secrets out of a text.
+    hours : the venue's sessions, remembered.
     """
 
     venue: Venue
     bars: BarSource
     skew_seconds: float | None = None
     redact: Callable[[str], str] = str
+    hours: KnownHours | None = None
 
 
 def simulated_venue(
@@ -163,15 +167,13 @@ def alpaca_venue(options: PaperOptions, state: Path) -> Connection:
     keys = Credentials.from_environment(os.environ)
     SecretFilter(keys.redact).install()
     venue = AlpacaVenue(keys)
-    known: list[SessionHours] = []
+    calendar = KnownHours(venue.hours)
 
     def sessions(first: date, last: date) -> list[date]:
-        if not known or known[0].session > first or known[-1].session < last:
-            known[:] = venue.hours(first, last)
-        return [hours.session for hours in known if first <= hours.session <= last]
+        return [hours.session for hours in calendar(first, last)]
 
     bars = AlpacaBars(keys, options.feed, state / BARS_FOLDER, sessions)
-    return Connection(venue, bars, None if keys.on_loopback else SKEW_SECONDS, keys.redact)
+    return Connection(venue, bars, None if keys.on_loopback else SKEW_SECONDS, keys.redact, calendar)
 
 
 def replay_sessions(panel: MarketPanel, calendar: str, text: str) -> list[SessionHours]:

@@ -160,7 +160,7 @@ def _broker(checks: _Checks, options: PaperOptions, state: Path, chosen: Chosen)
 
 def _desk(at: Connection, chosen: Chosen) -> Desk:
     journal = Journal("sqlite://")
-    return Desk(at.venue, at.bars, journal, chosen.recipe, SystemWaiter(), skew_seconds=at.skew_seconds)
+    return Desk(at.venue, at.bars, journal, chosen.recipe, SystemWaiter(), skew_seconds=at.skew_seconds, hours=at.hours)
 
 
 def _clock_and_bars(checks: _Checks, desk: Desk, skew: float | None) -> None:
