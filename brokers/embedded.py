@@ -178,7 +178,8 @@ class EmbeddedVenue:
             if order is None:
                 raise OrderRefused(f"there is no order {report.client_id} to cancel", Refusal.OTHER)
             if order.status is Status.ACCEPTED:
-                store.update_order(connection, replace(order, status=Status.CANCELED, changed=self._clock.now()))
+                canceled = replace(order, status=Status.CANCELED, changed=self._clock.now())
+                store.update_orders(connection, [canceled])
                 logger.info("canceled %s", order.client_id)
 
     def prices(self, symbols: Sequence[str]) -> Mapping[str, float]:
@@ -260,8 +261,7 @@ class EmbeddedVenue:
     ) -> None:
         session = settle(account, store.open_orders(connection), panel, row, closed, self._rules)
         store.write_account(connection, session.account)
-        for order in session.orders:
-            store.update_order(connection, order)
+        store.update_orders(connection, session.orders)
         store.add_executions(connection, session.executions)
         store.add_movements(connection, session.movements)
         logger.info("settled %s: %d fills", session.account.settled, len(session.executions))

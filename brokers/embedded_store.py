@@ -111,9 +111,13 @@ def add_order(connection: sa.Connection, order: EmbeddedOrder) -> EmbeddedOrder:
     return replace(order, number=number[0])
 
 
-def update_order(connection: sa.Connection, order: EmbeddedOrder) -> None:
-    """Replace what is kept of an order."""
-    connection.execute(_ORDERS.update().where(_ORDERS.c.number == order.number), _order_values(order))
+def update_orders(connection: sa.Connection, orders: Sequence[EmbeddedOrder]) -> None:
+    """Replace what is kept of orders."""
+    if orders:
+        same = _ORDERS.c.number == sa.bindparam("of_number")
+        connection.execute(
+            _ORDERS.update().where(same), [{**_order_values(order), "of_number": order.number} for order in orders]
+        )
 
 
 def find_order(connection: sa.Connection, client_id: str) -> EmbeddedOrder | None:

@@ -42,14 +42,22 @@ def exchange_hours(first: date, last: date, calendar: str = DEFAULT_CALENDAR, al
 
 
 def _schedule(name: str, first: date, last: date) -> list[Hours]:
-    try:
-        # Whole decades, because a calendar takes half a second to make and the range moves on with every session.
-        schedule = _calendar(name, date(first.year // 10 * 10, 1, 1), date(last.year // 10 * 10 + 10, 12, 31))
-    except ConfigError:  # some calendars know few years
-        schedule = _calendar(name, first - _MARGIN, last + _MARGIN)
-    part = schedule.loc[str(first) : str(last)]
+    part = _calendar_of(name, first, last).loc[str(first) : str(last)]
     rows = zip(part.index, part["open"], part["close"], strict=True)
     return [(day.date(), _utc(opened), _utc(closed)) for day, opened, closed in rows]
+
+
+def _calendar_of(name: str, first: date, last: date) -> Any:
+    # Whole decades, because a calendar takes half a second to make and the range moves on with every session; less
+    # for those that know few years.
+    decades = date(first.year // 10 * 10, 1, 1), date(last.year // 10 * 10 + 10, 12, 31)
+    years = date(first.year, 1, 1), date(last.year, 12, 31)
+    for start, end in (decades, years):
+        try:
+            return _calendar(name, start, end)
+        except ConfigError:
+            continue
+    return _calendar(name, first - _MARGIN, last + _MARGIN)
 
 
 @lru_cache(maxsize=8)
