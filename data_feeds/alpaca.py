@@ -26,7 +26,6 @@ _MOST_PAGES = 1_000
 _IDLE_PAGES = 3
 _SYMBOLS_A_REQUEST = 200
 _NEW_YORK = ZoneInfo("America/New_York")
-_DAY = timedelta(days=1)
 
 Row = Mapping[str, Any]
 Query = dict[str, str | int]
@@ -154,8 +153,8 @@ class AlpacaBars:
                 "symbols": ",".join(kind.symbols[start : start + _SYMBOLS_A_REQUEST]),
                 "timeframe": "1Day",
                 "start": _midnight(first).isoformat(),
-                # Inclusive, and a bar is stamped with its midnight: the next one is already another day's.
-                "end": (_midnight(last + _DAY) - timedelta(seconds=1)).isoformat(),
+                # A bar is stamped with its midnight. A later end would be too recent for free data in the evening.
+                "end": (_midnight(last) + timedelta(hours=1)).isoformat(),
                 "adjustment": ADJUSTMENT,
                 "feed": self._feed,
                 "limit": _PAGE,

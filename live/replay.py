@@ -10,9 +10,7 @@ from brokers.protocol import SessionHours
 from engine.errors import Interrupted
 from live.desk import Desk
 from live.session import Outcome, run_session
-from live.timing import StartTime
-
-AFTER_CLOSE = timedelta(minutes=20)
+from live.timing import BARS_DELAY, StartTime
 
 
 class SetClock(Protocol):
@@ -77,7 +75,7 @@ def replay(
         outcome = run_session(desk)
         desk.tell(outcome.message, False)
         after(outcome, number, len(traded))
-    clock.set(sessions[-1].close + AFTER_CLOSE)
+    clock.set(sessions[-1].close + BARS_DELAY)
     return run_session(desk)
 
 

@@ -17,7 +17,7 @@ from live.desk import Desk
 from live.plan import PlanStatus
 from live.reconcile import reconcile
 from live.session import Kind, Outcome, close_books, run_session
-from live.timing import StartTime, current_session, last_complete, next_session
+from live.timing import BARS_DELAY, StartTime, current_session, last_complete, next_session
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,6 @@ TICK_SECONDS = 10
 """The broker's clock is read so often while waiting."""
 RETRY_SECONDS = 60.0
 """After something temporary, and while orders are open, a session is looked at so often."""
-EVENING = timedelta(minutes=20)
-"""So long after a close its bars are asked for: free data is late by a quarter of an hour."""
 HEALTH_FILE = "health.json"
 
 
@@ -107,7 +105,7 @@ class Service:
     def _close_evening(self, calendar: list[SessionHours], now: datetime) -> None:
         """After a close, book what was filled and the account's value; a session without any plan is told of."""
         last = last_complete(calendar, now)
-        if last is None or last.session == self._evening or now < last.close + EVENING:
+        if last is None or last.session == self._evening or now < last.close + BARS_DELAY:
             return
         if self.desk.journal.value("opening") is None:
             return

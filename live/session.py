@@ -17,7 +17,7 @@ from live.desk import Desk, check_not_halted
 from live.execution import Execution
 from live.plan import Intent, Plan, PlanStatus, Stage, intents_of
 from live.reconcile import compare, reconcile, refuse_shorts
-from live.timing import current_session, exchange_date, last_complete, next_session
+from live.timing import BARS_DELAY, current_session, exchange_date, last_complete, next_session
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,12 @@ def _out_of_hours(desk: Desk, calendar: Sequence[SessionHours], now: datetime, d
 def close_books(desk: Desk, calendar: Sequence[SessionHours], now: datetime) -> list[str]:
     """Book the account at every close up to the last complete session, if its bars can be had; else say why not."""
     last, booked = last_complete(calendar, now), desk.journal.last_close()
-    if last is None or (booked is not None and booked.session >= last.session) or desk.journal.intents(live=True):
+    if (
+        last is None
+        or now < last.close + BARS_DELAY
+        or (booked is not None and booked.session >= last.session)
+        or desk.journal.intents(live=True)
+    ):
         return []
     try:
         panel = _bars(desk, last)

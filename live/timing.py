@@ -17,6 +17,9 @@ CUT_OFF = timedelta(minutes=5)
 LATEST_START = timedelta(minutes=15)
 """A session begins at least this long before its close: on half days, earlier than asked."""
 
+BARS_DELAY = timedelta(minutes=20)
+"""So long after a close its bars are asked for: free data is late by a quarter of an hour."""
+
 _TIME = re.compile(r"(\d{1,2}):(\d{2})")
 _RELATIVE = re.compile(r"(open|close)([+-])(\d+)m")
 
