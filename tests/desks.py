@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fake_alpaca import FakeAlpaca
 
 from brokers.alpaca import AlpacaVenue
 from brokers.credentials import Credentials
@@ -15,7 +16,6 @@ from data_feeds.alpaca import AlpacaBars
 from engine.http import Tries
 from engine.policy import Decision, StatelessPolicy
 from engine.rebalancer import Terms
-from fake_alpaca import FakeAlpaca
 from live.deciding import Recipe
 from live.desk import Desk, KnownHours
 from live.guards import Guards

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from desks import desk_on
 from fake_alpaca import FakeAlpaca
 from fake_alpaca.example import at, december
+
 from live.plan import PlanStatus
 from live.session import Kind, run_session
 
