@@ -24,5 +24,7 @@ def slept() -> list[float]:
 
 
 @pytest.fixture
-def venue(server: ScriptedServer, slept: list[float]) -> AlpacaVenue:
-    return AlpacaVenue(Credentials(KEY, SECRET, server.url, server.url), Tries(sleep=slept.append))
+def venue(server: ScriptedServer, slept: list[float]) -> Iterator[AlpacaVenue]:
+    venue = AlpacaVenue(Credentials(KEY, SECRET, server.url, server.url), Tries(sleep=slept.append))
+    yield venue
+    venue.close()
