@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from fake_alpaca.market import FakeMarket, new_york, new_york_date
@@ -65,14 +66,14 @@ def _bars(call: Call) -> Answer:
     start = parse_time(query["start"]) if "start" in query else new_york(new_york_date(now))
     end = parse_time(query["end"]) if "end" in query else now
     rows = [
-        (symbol, bar_json(market, symbol, day, known, adjustment, _feed(call)))
+        (symbol, day)
         for symbol in _symbols(call)
         for day in _days(market, symbol, (start, end, known), query.get("sort") == "desc")
     ]
     first = _offset(query.get("page_token"))
     bars: dict[str, list[dict[str, Any]]] = {}
-    for symbol, row in rows[first : first + limit]:
-        bars.setdefault(symbol, []).append(row)
+    for symbol, day in rows[first : first + limit]:
+        bars.setdefault(symbol, []).append(bar_json(market, symbol, day, known, adjustment, _feed(call)))
     token = base64.b64encode(f"row|{first + limit}".encode()).decode() if first + limit < len(rows) else None
     return Answer(body={"bars": bars, "next_page_token": token})
 
@@ -94,14 +95,16 @@ def _known(call: Call) -> datetime:
     return now - DELAY
 
 
-def _days(
-    market: FakeMarket, symbol: str, span: tuple[datetime, datetime, datetime], newest_first: bool
-) -> Iterator[date]:
+def _days(market: FakeMarket, symbol: str, span: tuple[datetime, datetime, datetime], newest_first: bool) -> list[date]:
     start, end, known = span
-    sessions = reversed(market.sessions) if newest_first else market.sessions
-    for day in sessions:
-        if start <= new_york(day) <= end and market.bar_at(symbol, day, known) is not None:
-            yield day
+    days: list[date] = []
+    for day in market.days_with_bars(symbol, known):
+        stamped = new_york(day)
+        if stamped < start:
+            break
+        if stamped <= end:
+            days.append(day)
+    return days if newest_first else days[::-1]
 
 
 def bar_json(
@@ -141,14 +144,13 @@ def _latest(call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _last_trade(market: FakeMarket, symbol: str, now: datetime) -> datetime:
-    days = [day for day in market.sessions if market.bar_at(symbol, day, now) is not None]
-    return min(now, market.hours[days[-1]].close)
+    return min(now, market.hours[next(market.days_with_bars(symbol, now))].close)
 
 
 def _snapshot(call: Call, symbol: str, trade: dict[str, Any]) -> dict[str, Any]:
     market, now = call.server.market, call.server.clock.now
-    days = [day for day in market.sessions if market.bar_at(symbol, day, now) is not None][-2:]
-    last, *before = [bar_json(market, symbol, day, now) for day in reversed(days)]
+    days = islice(market.days_with_bars(symbol, now), 2)
+    last, *before = [bar_json(market, symbol, day, now) for day in days]
     quote = {"t": trade["t"], "ax": "V", "ap": trade["p"], "as": 1, "bx": "V", "bp": trade["p"], "bs": 1}
     return {
         "latestTrade": trade,

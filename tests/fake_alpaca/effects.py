@@ -14,7 +14,10 @@ from typing import Any
 from fake_alpaca.faults import Effect
 from fake_alpaca.wire import Answer, Call
 
-HTML = "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n</body>\r\n</html>\r\n"
+HTML = (
+    "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
+    "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
 MESSAGES = {
     401: "unauthorized.",
     403: "forbidden.",

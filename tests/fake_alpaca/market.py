@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
@@ -82,7 +82,9 @@ class FakeMarket:
         self.sessions: list[date] = []
         self.hours: dict[date, Hours] = {}
         self.splits = sorted(splits, key=lambda split: split.day)
-        self.dividends = dict(dividends or {})
+        self.dividends: dict[str, dict[date, float]] = {}
+        for (symbol, day), cash in (dividends or {}).items():
+            self.dividends.setdefault(symbol, {})[day] = cash
         halves = set(half_days)
         for day in [*days, *_weekdays_after(days[-1], later_sessions)]:
             self.set_hours(day, close=EARLY_CLOSE if day in halves else CLOSE)
@@ -154,12 +156,18 @@ class FakeMarket:
 
     def price_at(self, symbol: str, moment: datetime) -> float | None:
         """Return the last price, for today's shares; None when there was never one."""
-        today = new_york_date(moment)
-        for day in reversed(self.sessions[: bisect_right(self.sessions, today)]):
-            bar = self.bar_at(symbol, day, moment)
-            if bar is not None:
-                return bar.close / self.split_ratio(symbol, day, today)
-        return None
+        day = next(self.days_with_bars(symbol, moment), None)
+        if day is None:
+            return None
+        bar = self.bar_at(symbol, day, moment)
+        assert bar is not None
+        return bar.close / self.split_ratio(symbol, day, new_york_date(moment))
+
+    def days_with_bars(self, symbol: str, moment: datetime) -> Iterator[date]:
+        """Return the sessions of which a symbol has a bar, newest first; the running one is among them."""
+        for row in range(bisect_right(self.sessions, new_york_date(moment)) - 1, -1, -1):
+            if self.bar_at(symbol, self.sessions[row], moment) is not None:
+                yield self.sessions[row]
 
     def split_ratio(self, symbol: str, after: date, until: date) -> float:
         """Return the product of the splits of a symbol with ``after`` < date <= ``until``."""
@@ -168,8 +176,8 @@ class FakeMarket:
     def dividend_factor(self, symbol: str, after: date, until: date) -> float:
         """Return the product of 1 - dividend / close before, over ex-dates ``after`` < date <= ``until``."""
         factor = 1.0
-        for (name, day), cash in self.dividends.items():
-            if name == symbol and after < day <= until:
+        for day, cash in self.dividends.get(symbol, {}).items():
+            if after < day <= until:
                 before = self.price_at(symbol, self.hours[day].open - timedelta(minutes=1))
                 factor *= 1.0 if before is None else 1.0 - cash / before
         return factor

@@ -123,6 +123,7 @@ class Order(Exact):
 
     Attributes
     ----------
+    fills_from : it cannot fill before.
     shown_status : answered instead of ``status`` when set, such as a word nobody knows.
     fields : overrides or adds fields of the JSON.
     """
@@ -136,6 +137,7 @@ class Order(Exact):
     qty: Decimal | None
     notional: Decimal | None
     submitted_at: datetime
+    fills_from: datetime
     type: str = "market"
     time_in_force: str = "day"
     limit_price: Decimal | None = None

@@ -199,7 +199,7 @@ class Venue:
 
     def _may_fill(self, order: Order) -> bool:
         conduct = order.conduct
-        late = self.clock.now < order.submitted_at + conduct.wait
+        late = self.clock.now < order.fills_from
         return conduct.fills and conduct.wait_reads == 0 and not late and order.type in ("market", "limit")
 
     def _execute(self, order: Order, price: Decimal) -> None:
@@ -254,6 +254,7 @@ def new_order(venue: Venue, fields: dict[str, Any], conduct: Conduct) -> Order:
         qty=fields.get("qty"),
         notional=fields.get("notional"),
         submitted_at=venue.clock.stamp(),
+        fills_from=venue.clock.now + conduct.wait,
         type=fields["type"],
         time_in_force=fields["time_in_force"],
         limit_price=fields.get("limit_price"),
