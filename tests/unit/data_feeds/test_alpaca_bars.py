@@ -295,7 +295,7 @@ def test_a_restated_history_is_fetched_whole(server: FakeAlpaca, source: Source,
         bar = long.market.bars["AAA"][long.days[-1]]
         long.market.bars["AAA"][long.days[-1]] = Bar(*(price / 2 for price in bar[:4]), bar.volume * 2)
     else:
-        long.market.dividends["AAA", long.days[-1]] = 0.5
+        long.market.dividends["AAA"] = {long.days[-1]: 0.5}
     panel = source(cache=tmp_path).panel(["AAA"], long.days[-1], 20)
     assert len(server.requests) == 3
     assert_same(panel, source().panel(["AAA"], long.days[-1], 20))
