@@ -192,6 +192,11 @@ class AlpacaVenue:
         """Return what Alpaca says of each symbol, asking once for each."""
         return {symbol: self._asset(symbol) for symbol in symbols}
 
+    def close(self) -> None:
+        """Give back the connections."""
+        for client in (self._trading, self._data):
+            client._session.close()
+
     def _asset(self, symbol: str) -> Asset:
         path, what = f"/assets/{quote(symbol, safe='')}", f"asset {symbol}"
         try:

@@ -170,6 +170,7 @@ def _split(name: str, url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises when it is no number
-    except ValueError as error:
-        raise ConfigError(f"{name} must be a URL such as {PAPER_URL}") from error
+    except ValueError:
+        # Without the cause, which quotes what may be a password.
+        raise ConfigError(f"{name} must be a URL such as {PAPER_URL}") from None
     return parts

@@ -123,6 +123,10 @@ class AlpacaBars:
             self._cache.save(kind, bars, start)
         return panel
 
+    def close(self) -> None:
+        """Give back the connections."""
+        self._client._session.close()
+
     def _range(self, last: date, lookback_bars: int) -> tuple[date, list[date] | None]:
         # Of 365 days at least 250 are sessions; two weeks more for holidays that fall together.
         first = last - timedelta(days=lookback_bars * 365 // 250 + 14)

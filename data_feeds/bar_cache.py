@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -85,7 +86,8 @@ class BarCache:
             os.replace(partial, path)
         except OSError as error:
             logger.warning("%s cannot be written, the bars are fetched again next time: %s", path, error)
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
 
 
 def _meta(kind: Kind, start: date) -> str:

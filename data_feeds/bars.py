@@ -115,9 +115,9 @@ def panel_of(bars: Bars, symbols: Sequence[str], lookback_bars: int, source: str
         for i, symbol in enumerate(symbols):
             if (bar := bars.get((symbol, session))) is not None:
                 grid[:, t, i] = bar
-    days = np.array(sessions, dtype="datetime64[D]")
+    days, (opened, high, low, close, volume) = np.array(sessions, dtype="datetime64[D]"), grid
     try:
-        return MarketPanel(days, tuple(symbols), grid[0], grid[1], grid[2], grid[3], grid[4], source=source)
+        return MarketPanel(days, tuple(symbols), opened, high, low, close, volume, source=source)
     except DataError as error:
         raise TemporaryError(f"bars: {error}") from error
 

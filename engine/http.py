@@ -197,7 +197,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    wait: float = tenacity.wait_exponential_jitter(initial=0.5, max=8.0, jitter=0.5)(state)
+    wait: float = (tenacity.wait_exponential(multiplier=0.5, max=8.0) + tenacity.wait_random(0.0, 0.5))(state)
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.retry_after if isinstance(error, RequestFailed) else None
     return wait if asked is None else max(wait, asked)
