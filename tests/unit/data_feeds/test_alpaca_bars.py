@@ -135,7 +135,9 @@ def test_pages_with_new_tokens_and_old_bars_are_left(server: FakeAlpaca, source:
     assert len(server.requests) == 4
 
 
-@pytest.mark.parametrize("effect", [bar_effects.duplicate_bars(), bar_effects.unsorted_bars()], ids=str)
+@pytest.mark.parametrize(
+    "effect", [bar_effects.duplicate_bars(), bar_effects.unsorted_bars()], ids=["duplicate", "unsorted"]
+)
 def test_repeated_and_unsorted_bars_are_put_right(server: FakeAlpaca, source: Source, effect: Any) -> None:
     whole = source().panel(BOTH, LAST, 10)
     server.faults.add(GET_BARS, effect)
