@@ -7,14 +7,21 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, timedelta
 
+import numpy as np
 import pytest
 from fake_alpaca import FakeAlpaca
 from fake_alpaca.example import DAYS, at, december
+from venues import scratch
 
 from brokers.alpaca import AlpacaVenue
 from brokers.credentials import Credentials
-from brokers.protocol import Order, OrderRefused, Refusal, Side, Venue
+from brokers.embedded import EmbeddedVenue
+from brokers.protocol import Order, OrderRefused, Refusal, SessionHours, Side, Venue
+from engine.clock import VirtualClock
+from engine.costs import Costs
 from engine.http import Tries
+from engine.panel import FIELDS, MarketPanel
+from engine.rebalancer import Terms
 
 CASH = 1000.0
 
@@ -48,7 +55,33 @@ def alpaca_world() -> Iterator[World]:
         venue.close()
 
 
-WORLDS: list[Callable[[], AbstractContextManager[World]]] = [alpaca_world]
+@contextmanager
+def embedded_world() -> Iterator[World]:
+    market = december()
+    bars = {symbol: [market.bars[symbol][day] for day in DAYS] for symbol in ("AAA", "BBB")}
+    fields = {name: np.array([[getattr(bar, name) for bar in row] for row in bars.values()]).T for name in FIELDS}
+    split = np.ones((len(DAYS), 2))
+    split[3, 1] = 4.0
+    days = np.array(DAYS, dtype="datetime64[D]")
+    panel = MarketPanel(days, ("AAA", "BBB"), **fields, split=split, source="december")
+    clock = VirtualClock(at(23, 8))
+
+    def known() -> MarketPanel:
+        return panel.rows(0, sum(market.hours[day].close <= clock.now() for day in DAYS))
+
+    def hours(first: date, last: date) -> list[SessionHours]:
+        return [SessionHours(day, *market.hours[day]) for day in DAYS if first <= day <= last]
+
+    def pass_session() -> None:
+        coming = next(market.hours[day].close for day in DAYS if market.hours[day].close > clock.now())
+        clock.set(coming + timedelta(hours=1))
+
+    with scratch() as folder:
+        terms = Terms(cash=CASH, costs=Costs(commission_bps=0.0), fractional=True)
+        yield World(EmbeddedVenue(folder / "account.db", known, terms, clock, hours, DAYS[0]), pass_session)
+
+
+WORLDS: list[Callable[[], AbstractContextManager[World]]] = [alpaca_world, embedded_world]
 
 
 @pytest.fixture(params=WORLDS, ids=lambda world: world.__name__)
