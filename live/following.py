@@ -138,9 +138,3 @@ def cancel(desk: Desk, intents: Sequence[Intent], seconds: float = 30.0) -> bool
         if not left or desk.waiter.elapsed() >= until or desk.waiter.stopping:
             return not left
         desk.waiter.wait(POLL_SECONDS)
-
-
-def cancel_own(desk: Desk, symbol: str, session: date) -> bool:
-    """Cancel our open orders of earlier sessions for a symbol; True when there were some and none is open any more."""
-    stale = [i for i in desk.journal.intents(live=True) if i.symbol == symbol and i.session < session]
-    return bool(stale) and cancel(desk, stale)

@@ -18,6 +18,7 @@ from engine.simulator import DUST
 SMALLEST = 1e-9
 """Shares; brokers count fractions to nine decimals."""
 TOO_LATE = "the session is about to close: nothing more is sent"
+ENDED = "its session ended before it was sent"
 NOT_FOUND = "not found"
 """Status of an order that was sent and that the venue does not have."""
 
@@ -225,8 +226,8 @@ def client_id(session: date, symbol: str, side: Side, attempt: int = 1) -> str:
     return f"{ID_STEM}{session.isoformat()}-{symbol}-{side.value}-{attempt}"
 
 
-def fell_short(intents: Sequence[Intent], sizes_buys: bool) -> list[Intent]:
-    """Return the orders that came to nothing, or to less than was ordered, for a reason that a person should know.
+def ending(intents: Sequence[Intent], sizes_buys: bool) -> tuple[PlanStatus, str]:
+    """Return how a plan has ended whose orders are all final, and in words what came to less than was ordered.
 
     Parameters
     ----------
@@ -240,4 +241,9 @@ def fell_short(intents: Sequence[Intent], sizes_buys: bool) -> list[Intent]:
         is_less = intent.filled < intent.quantity - SMALLEST and intent.status != "filled"
         return intent.stage is Stage.FINAL and is_less and (not sizes_buys or intent.status == "rejected")
 
-    return [intent for intent in intents if is_short(intent)]
+    unsent = [intent for intent in intents if intent.stage is Stage.DROPPED and intent.reason in (TOO_LATE, ENDED)]
+    parts = [f"{len(unsent)} orders never reached the venue"] * bool(unsent)
+    for intent in filter(is_short, intents):
+        told = intent.status or intent.stage.value
+        parts.append(f"{intent.side.value} {intent.quantity:g} {intent.symbol}: {intent.filled:g} filled, {told}")
+    return PlanStatus.DROPPED if unsent else PlanStatus.DONE, "; ".join(parts)

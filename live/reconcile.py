@@ -11,7 +11,7 @@ from engine.errors import TemporaryError, TradingStopped
 from live.books import CENT, absorb, book_differences, differences, open_books
 from live.desk import Desk
 from live.following import cancel, reports_of, settle, stop_unknown
-from live.plan import NOT_FOUND, SMALLEST, Intent, PlanStatus, Stage, fell_short
+from live.plan import ENDED, NOT_FOUND, SMALLEST, PlanStatus, Stage, ending
 from live.timing import last_complete
 
 READS = 3
@@ -47,7 +47,8 @@ def reconcile(
             writer.set_value("moved", (settled.session if settled else now.date()).isoformat())
     elif not desk.journal.intents(live=True):
         account, holdings, found = _agreeing(desk, account, holdings)
-        _refuse_lag(desk, found)
+        if lagging := _lagging(desk, found):
+            raise TemporaryError(f"{lagging}: nothing is decided by it; run again")
         if found:
             last = last_complete(calendar, now)
             with desk.journal.writing() as writer:
@@ -78,6 +79,8 @@ def compare(desk: Desk) -> list[str]:
         return []
     account, holdings = desk.venue.account(), {holding.symbol: holding for holding in desk.venue.holdings()}
     _, _, found = _agreeing(desk, account, holdings)
+    if lagging := _lagging(desk, found):
+        return [lagging]
     fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
     return _overdrawn(account) + [
         f"after trading the account has {change:+,.2f} {symbol or 'of cash'} more than our books: it is taken over "
@@ -129,15 +132,10 @@ def _agreeing(
     return account, holdings, found
 
 
-def _refuse_lag(desk: Desk, found: Sequence[tuple[str, float]]) -> None:
-    """Refuse holdings that miss exactly what we traded last: the venue's list lags, and sizing by it buys twice.
+def _lagging(desk: Desk, found: Sequence[tuple[str, float]]) -> str:
+    """Say so when holdings miss exactly what we traded last: the venue's list lags, and sizing by it buys twice.
 
     Somebody who took the trades back by hand would have moved the cash too, and by other prices.
-
-    Raises
-    ------
-    TemporaryError
-        Naming the symbols.
     """
     shares: dict[str, float] = {}
     paid = 0.0
@@ -150,10 +148,8 @@ def _refuse_lag(desk: Desk, found: Sequence[tuple[str, float]]) -> None:
     money = next((change for symbol, change in found if not symbol), 0.0)
     is_ours = all(abs(change + shares.get(symbol, 0.0)) <= SMALLEST for symbol, change in missing.items())
     if missing and is_ours and min(abs(money), abs(money - paid)) < CENT * (len(fills) + 1):
-        raise TemporaryError(
-            f"the venue's list of holdings does not show our last fills of {', '.join(sorted(missing))} yet: nothing "
-            "is decided by it; run again"
-        )
+        return f"the venue's list of holdings does not show our last fills of {', '.join(sorted(missing))} yet"
+    return ""
 
 
 def _remember_agreement(desk: Desk) -> None:
@@ -205,22 +201,15 @@ def _is_over(desk: Desk, day: date) -> bool:
 def _end_plan(desk: Desk, day: date, dry_run: bool) -> list[str]:
     if not dry_run:
         _end_orders(desk, day)
-    intents = desk.journal.intents(day)
-    dropped = [intent for intent in intents if intent.stage is Stage.PLANNED]
-    short = fell_short(intents, desk.venue.sizes_buys)
-    parts = [f"{len(dropped)} orders never sent"] * bool(dropped) + [_in_words(intent) for intent in short]
-    note = "; ".join(parts)
     with desk.journal.writing() as writer:
-        for intent in dropped:
-            writer.put(replace(intent, stage=Stage.DROPPED, reason="its session ended before it was sent"))
-        writer.set_status(day, PlanStatus.DROPPED if dropped else PlanStatus.DONE, note)
-        writer.note("ended", session=day.isoformat(), dropped=len(dropped), short=len(short))
-    return [f"session {day} ended with {note}"] if note else []
-
-
-def _in_words(intent: Intent) -> str:
-    told = intent.status or intent.stage.value
-    return f"{intent.filled:g} of {intent.quantity:g} {intent.symbol} {intent.side.value} filled ({told})"
+        for intent in desk.journal.intents(day):
+            if intent.stage is Stage.PLANNED:
+                writer.put(replace(intent, stage=Stage.DROPPED, reason=ENDED))
+    status, note = ending(desk.journal.intents(day), desk.venue.sizes_buys)
+    with desk.journal.writing() as writer:
+        writer.set_status(day, status, note)
+        writer.note("ended", session=day.isoformat(), said=note)
+    return [f"session {day} ended, and not as planned: {note}"] if note else []
 
 
 def _end_orders(desk: Desk, day: date) -> None:
@@ -235,7 +224,7 @@ def _end_orders(desk: Desk, day: date) -> None:
     for intent in settle(desk, live):
         never = intent.stage is Stage.SENDING
         ended = (
-            replace(intent, stage=Stage.DROPPED, reason="its session ended before it arrived")
+            replace(intent, stage=Stage.DROPPED, reason=ENDED)
             if never
             else replace(intent, stage=Stage.FINAL, status=NOT_FOUND, reason="the venue does not know it any more")
         )

@@ -11,7 +11,7 @@ from brokers.protocol import OrderRefused, OrderReport, OutcomeUnknown, Refusal,
 from engine.errors import TemporaryError, TradingStopped
 from engine.http import RequestFailed
 from live.desk import Desk
-from live.following import cancel_own, settle, take
+from live.following import settle, take
 from live.plan import TOO_LATE, Intent, Plan, Stage
 from live.sizing import Purse
 
@@ -161,6 +161,4 @@ class Sender:
             smaller = self._purse.sized([replace(intent, stage=Stage.PLANNED, status="")]).buys
             less: float = smaller[0].quantity if smaller else 0.0
             return less if less < intent.quantity else 0.0
-        if kind is Refusal.OPPOSITE and cancel_own(self._desk, intent.symbol, self._session):
-            return intent.quantity
         return 0.0

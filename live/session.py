@@ -15,7 +15,7 @@ from live.books import book_closes
 from live.deciding import decide
 from live.desk import Desk, check_not_halted
 from live.execution import Execution
-from live.plan import SMALLEST, TOO_LATE, Intent, Plan, PlanStatus, Stage, fell_short, intents_of
+from live.plan import SMALLEST, Intent, Plan, PlanStatus, Stage, ending, intents_of
 from live.reconcile import compare, reconcile, refuse_shorts
 from live.timing import BARS_DELAY, current_session, exchange_date, last_complete, next_session
 
@@ -114,12 +114,25 @@ def _out_of_hours(desk: Desk, calendar: Sequence[SessionHours], now: datetime, d
     message = f"no session to trade on {exchange_date(now)} in New York{then}; nothing was sent"
     if dry_run or desk.journal.value("opening") is None:
         return Outcome(Kind.NOTHING, message)
+    remarks = _missed(desk, calendar, now)
     under_way = [day for day, status, _ in desk.journal.statuses(limit=20) if status is PlanStatus.TRADING]
-    _, _, remarks = reconcile(desk, calendar, now, None)
+    incomplete = bool(remarks)
+    remarks += reconcile(desk, calendar, now, None)[2]
     remarks += close_books(desk, calendar, now)
     after = {day: (status, note) for day, status, note in desk.journal.statuses(limit=20)}
-    incomplete = any(after[day][0] is PlanStatus.TRADING or after[day][1] for day in under_way)
+    incomplete |= any(after[day][0] is PlanStatus.TRADING or after[day][1] for day in under_way)
     return Outcome(Kind.UNFINISHED if incomplete else Kind.NOTHING, message, tuple(remarks))
+
+
+def _missed(desk: Desk, calendar: Sequence[SessionHours], now: datetime) -> list[str]:
+    """Say so when today's session has passed its cut-off without a plan."""
+    today = exchange_date(now)
+    was_session = any(hours.session == today and hours.open <= now for hours in calendar)
+    if not was_session or desk.journal.plan(today) is not None:
+        return []
+    remark = f"session {today} was missed: nothing was traded, and nothing is made up for it"
+    desk.alert(remark)
+    return [remark]
 
 
 def close_books(desk: Desk, calendar: Sequence[SessionHours], now: datetime) -> list[str]:
@@ -226,11 +239,7 @@ def _ended(desk: Desk, hours: SessionHours, plan: Plan, intents: Sequence[Intent
             return Outcome(Kind.QUEUED, f"{told}: queued for the open", tuple(remarks), plan, tuple(intents))
         what = f"{len(is_open)} orders are still open, {len(waiting)} not sent"
         return Outcome(Kind.UNFINISHED, f"{told}: {what}; run again", tuple(remarks), plan, tuple(intents))
-    short = fell_short(intents, desk.venue.sizes_buys)
-    late = [intent for intent in intents if intent.stage is Stage.DROPPED and intent.reason == TOO_LATE]
-    parts = [f"{len(short)} orders failed or filled in part"] * bool(short)
-    note = "; ".join(parts + [f"{len(late)} orders not sent before the close"] * bool(late))
-    status = PlanStatus.DROPPED if late else PlanStatus.DONE
+    status, note = ending(intents, desk.venue.sizes_buys)
     with desk.journal.writing() as writer:
         writer.set_status(plan.session, status, note)
         writer.note(status.value, session=str(plan.session), fills=len(desk.journal.fills(plan.session)), said=note)

@@ -214,7 +214,7 @@ def test_10_sessions_missed_while_the_machine_was_off_are_not_made_up_for(monday
     before = len(monday.server.posts())
     outcome = monday.run()
     assert outcome.kind is Kind.DONE
-    assert "session 2024-06-03 ended with 0 of 300 AAA buy filled (expired)" in words(outcome)
+    assert "session 2024-06-03 ended, and not as planned: buy 300 AAA: 0 filled, expired" in words(outcome)
     assert [(day.day, status) for day, status, _ in monday.desk().journal.statuses()] == [
         (6, PlanStatus.DONE),
         (3, PlanStatus.DONE),
