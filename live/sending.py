@@ -11,7 +11,7 @@ from brokers.protocol import OrderRefused, OrderReport, OutcomeUnknown, Refusal,
 from engine.errors import TemporaryError, TradingStopped
 from engine.http import RequestFailed
 from live.desk import Desk
-from live.following import settle, take
+from live.following import poll, settle, take
 from live.plan import TOO_LATE, Intent, Plan, Stage
 from live.sizing import Purse
 
@@ -158,6 +158,8 @@ class Sender:
             held = {holding.symbol: holding.available for holding in self._desk.venue.holdings()}
             return min(intent.quantity, max(held.get(intent.symbol, 0.0), 0.0))
         if kind is Refusal.FUNDS:
+            # What has filled since it was sent is paid for already: it must not be set aside once more.
+            poll(self._desk, [i for i in self._desk.journal.intents(self._session) if i.stage is Stage.OPEN])
             smaller = self._purse.sized([replace(intent, stage=Stage.PLANNED, status="")]).buys
             less: float = smaller[0].quantity if smaller else 0.0
             return less if less < intent.quantity else 0.0

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crashes import Crash
+from crashes import Crash, crash_before_sending
 from desks import desk_on
-from fake_alpaca import Bar, FakeAlpaca, FakeMarket, new_york
+from fake_alpaca import Bar, FakeAlpaca, FakeMarket, match, new_york
+from fake_alpaca.faults import Match
 from histories import check_books, check_history, check_no_secret, words
 from venues import scratch
 
@@ -28,6 +29,8 @@ PRICES = {"AAA": 10.0, "BBB": 100.0, "CCC": 50.0}
 CASH = 10_000.0
 HALF = {"AAA": 0.3, "BBB": 0.3, "CCC": 0.3}
 """Target weights that leave a tenth in cash."""
+FOR_CCC = {"AAA": 0.0, "BBB": 0.0, "CCC": 0.9}
+"""Target weights that sell two for the third."""
 SHARES = {"AAA": 300.0, "BBB": 30.0, "CCC": 60.0}
 """What HALF buys of CASH."""
 
@@ -79,6 +82,10 @@ class Scene:
         self.said.append(words(outcome))
         return outcome
 
+    def run_before_sending(self) -> None:
+        """Run the session until its first order is about to leave, and end the process there."""
+        self.fails(Crash, self.desk(lambda desk: crash_before_sending(desk, "".join(PRICES))))
+
     def fails(self, error: type[BaseException], desk: Desk | None = None) -> str:
         """Run the session and return the message of the error that it must end with."""
         with pytest.raises(error) as info:
@@ -121,3 +128,16 @@ def scene(
         made = Scene(server, folder / "paper.db", caplog, **fields)
         yield made
         made.check()
+
+
+def post(symbol: str) -> Match:
+    """Match orders of a symbol."""
+    return match("POST", "orders$", symbol=symbol)
+
+
+def tuesday(monday: Scene, weights: dict[str, float], hour: int = 10) -> None:
+    """Hold Monday's shares, and want others on Tuesday."""
+    monday.run()
+    monday.evening()
+    monday.server.clock.set(at(hour, day=1))
+    monday.weights = weights
