@@ -12,6 +12,7 @@ from live.books import absorb, book_differences, differences, open_books
 from live.desk import Desk
 from live.execution import cancel, midnight, stop_unknown
 from live.plan import Intent, PlanStatus, Stage
+from live.splits import splits_among
 from live.timing import last_complete
 
 READS = 3
@@ -49,7 +50,13 @@ def reconcile(
         account, holdings, found = _agreeing(desk, account, holdings)
         if found:
             last = last_complete(calendar, now)
+            splits = splits_among(desk, found, holdings, calendar, last)
+            split = {movement.symbol for movement in splits}
+            found = [(symbol, change) for symbol, change in found if symbol not in split]
             with desk.journal.writing() as writer:
+                for movement in splits:
+                    writer.move(movement)
+                    remarks.append(f"{movement.symbol} was split: {movement.quantity_change:+g} shares")
                 fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
                 remarks += book_differences(writer, found, last.session if last else now.date(), fills)
         _remember_agreement(desk)
