@@ -47,7 +47,8 @@ logger = logging.getLogger(__name__)
 class AlpacaVenue:
     """A paper account at Alpaca; `brokers.protocol.Venue` says what each method does.
 
-    Questions are tried again while they fail for now; an order is sent once, and only as a market order for the day.
+    Questions are tried again while they fail for now; an order is not, unless the answer proves that it was not
+    processed. Orders are market orders for the day.
 
     Parameters
     ----------
@@ -142,16 +143,12 @@ class AlpacaVenue:
             raise
 
     def submit(self, order: Order) -> OrderReport:
-        """Send an order once; `Venue.submit` says what is raised.
+        """Send an order once, or again when it certainly was not processed; `Venue.submit` says what is raised.
 
         A quantity that must not be sent (not positive, not finite) is refused here.
         """
         fields = parsing.order_fields(order)
-        try:
-            # Not submit_order: its model would make a float of the quantity.
-            value = answer(lambda: self._trading.post("/orders", fields), f"order {order.client_id}")
-        except RequestFailed as failure:
-            raise submit_error(failure) from failure
+        value = self._tries(lambda: self._post(order.client_id, fields))
         try:
             report = parsing.order_report(parsing.row_of(value, "order"))
         except TemporaryError as error:
@@ -196,6 +193,14 @@ class AlpacaVenue:
         """Give back the connections."""
         for client in (self._trading, self._data):
             client._session.close()
+
+    def _post(self, client_id: str, fields: Mapping[str, str]) -> object:
+        try:
+            # Not submit_order: its model would make a float of the quantity.
+            return answer(lambda: self._trading.post("/orders", dict(fields)), f"order {client_id}")
+        except RequestFailed as failure:
+            # None of our errors but a `TemporaryError`, which says that nothing was processed, is tried again.
+            raise submit_error(failure) from failure
 
     def _asset(self, symbol: str) -> Asset:
         path, what = f"/assets/{quote(symbol, safe='')}", f"asset {symbol}"

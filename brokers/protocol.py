@@ -225,7 +225,7 @@ class Venue(Protocol):
         OutcomeUnknown
             When it may or may not have arrived: a timeout, a broken connection, a 5xx, an answer that cannot be read.
         TemporaryError
-            When it certainly was not processed (429).
+            When it certainly was not processed (429), also after a few tries.
         TradingStopped
             When keys or account are refused.
         """

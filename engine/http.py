@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from engine.errors import TemporaryError
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 15.0
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
 """For a whole answer: a read's limit starts anew with every byte."""
 LONGEST_ANSWER = 64 * 2**20
 
@@ -75,23 +75,33 @@ class Tries:
     ----------
     attempts : the first one included.
     seconds : no new attempt begins later than this after the first.
-    sleep : waits, so that tests need not.
+    until : by ``elapsed``; no attempt at all begins later, whatever is asked. None for no such end.
+    sleep, elapsed : wait and tell the time, so that tests need not.
     """
 
     attempts: int = 5
     seconds: float = 45.0
+    until: float | None = None
     sleep: Callable[[float], None] = time.sleep
+    elapsed: Callable[[], float] = time.monotonic
 
     def __call__(self, call: Callable[[], T]) -> T:
         """Return what ``call`` returns; `TemporaryError` is tried again, unless it is an answer that will stand."""
+        if self.until is not None and self.elapsed() >= self.until:
+            raise TemporaryError("the time for this run is over, nothing more is asked or sent: run again")
         retrying = tenacity.Retrying(
             sleep=self.sleep,
-            stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.seconds),
+            stop=self._is_last,
             wait=_wait,
             retry=tenacity.retry_if_exception(_may_pass),
             reraise=True,
         )
         return retrying(call)
+
+    def _is_last(self, state: tenacity.RetryCallState) -> bool:
+        wait, passed = state.upcoming_sleep, state.seconds_since_start or 0.0
+        too_late = self.until is not None and self.elapsed() + wait >= self.until
+        return too_late or state.attempt_number >= self.attempts or passed + wait >= self.seconds
 
 
 def harden(session: requests.Session, url: str, redact: Callable[[str], str] = str) -> None:

@@ -17,7 +17,7 @@ from live.splits import DOUBT, TRUSTED
 from live.timing import current_session
 from live.waiting import SystemWaiter
 from marsfolio.logs import run_log
-from marsfolio.paper.account import open_account
+from marsfolio.paper.account import COMMAND_SECONDS, open_account
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import journal_of
 
@@ -56,7 +56,7 @@ def halt_account(state: Path, reason: str, flatten: bool) -> list[str]:
 
 
 def _clear(options: PaperOptions, state: Path, flatten: bool) -> list[str]:
-    account = open_account(options, state, SystemWaiter())
+    account = open_account(options, state, SystemWaiter(), seconds=COMMAND_SECONDS)
     desk = account.desk
     try:
         told = [_cancel_all(desk)]
