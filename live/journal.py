@@ -249,6 +249,8 @@ class Journal:
             ) from error
         except DatabaseError as error:
             raise self._damaged(error.orig) from error
+        except UnicodeDecodeError as error:  # SQLite's own message quotes what it could not read
+            raise self._damaged(error.reason) from error
 
     def _damaged(self, error: object) -> RunFolderError:
         return RunFolderError(
