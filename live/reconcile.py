@@ -12,6 +12,7 @@ from live.books import CENT, absorb, book_differences, differences, open_books
 from live.desk import Desk
 from live.following import cancel, reports_of, settle, stop_unknown
 from live.plan import ENDED, NOT_FOUND, SMALLEST, PlanStatus, Stage, ending
+from live.splits import splits_among
 from live.timing import last_complete
 
 READS = 3
@@ -51,7 +52,13 @@ def reconcile(
             raise TemporaryError(f"{lagging}: nothing is decided by it; run again")
         if found:
             last = last_complete(calendar, now)
+            splits = splits_among(desk, found, holdings, calendar, last)
+            split = {movement.symbol for movement in splits}
+            found = [(symbol, change) for symbol, change in found if symbol not in split]
             with desk.journal.writing() as writer:
+                for movement in splits:
+                    writer.move(movement)
+                    remarks.append(f"{movement.symbol} was split: {movement.quantity_change:+g} shares")
                 fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
                 remarks += book_differences(writer, found, last.session if last else now.date(), fills)
         _remember_agreement(desk)
