@@ -77,6 +77,7 @@ class Execution:
         self._wait_while(lambda: self._live(Side.SELL), min(self._until, self._desk.waiter.elapsed() + SALES_SECONDS))
         buys = self._planned(Side.BUY)
         if buys:
+            self._desk.time.now(fresh=True)  # after a wait it may be later than our own clock thinks
             self._send_all(self._sized(buys))
         self._wait_while(self._live, self._until)
         return self._intents()

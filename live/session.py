@@ -162,10 +162,16 @@ def _plan(
     last = last_complete(calendar, now)
     if last is None:
         raise TemporaryError("the venue's calendar names no complete session before now: try again later")
+    before = desk.journal.last_plan()
+    if before is not None and before.session > hours.session:
+        raise TradingStopped(
+            f"the broker's clock says {now:%Y-%m-%dT%H:%M:%SZ}, and session {before.session} was traded already: "
+            "nothing is sent until that clock is right again"
+        )
     panel = _bars(desk, last)
     with desk.journal.writing() as writer:
         book_closes(desk.journal, writer, panel)
-    before, booked = desk.journal.last_plan(), desk.journal.last_close()
+    booked = desk.journal.last_close()
     marks = {} if booked is None else booked.marks
     state = None if before is None else before.state
     ledger = desk.journal.ledger()
