@@ -16,12 +16,12 @@ from live.deciding import decide
 from live.desk import Desk, check_not_halted
 from live.execution import Execution
 from live.plan import Intent, Plan, PlanStatus, Stage, intents_of
-from live.reconcile import compare, reconcile, refuse_shorts
+from live.reconcile import compare, reconcile, refuse_others, refuse_shorts
 from live.timing import BARS_DELAY, current_session, exchange_date, last_complete, next_session
 
 logger = logging.getLogger(__name__)
 
-RUN_SECONDS = 150.0
+RUN_SECONDS = 120.0
 """A single run waits for fills no longer than this."""
 
 
@@ -159,6 +159,7 @@ def _plan(
 ) -> tuple[Plan, list[str]]:
     """Decide, check, and write the plan down before anything is sent."""
     refuse_shorts(holdings, desk.recipe.symbols)
+    refuse_others(desk, hours.session)
     last = last_complete(calendar, now)
     if last is None:
         raise TemporaryError("the venue's calendar names no complete session before now: try again later")

@@ -89,7 +89,7 @@ def open_account(
         if panel is not None:
             at = simulated_venue(options, state, panel, chosen, clock or SystemClock(), start)
         else:
-            at = alpaca_venue(options, state)
+            at = alpaca_venue(options, state, waiter)
         notifier = Notifier.from_environment(os.environ, chosen.recipe.name, at.redact)
     except BaseException:
         journal.dispose()
@@ -158,21 +158,23 @@ def _last_closed(panel: MarketPanel, hours: Callable[[date, date], list[SessionH
     return closed[-1]
 
 
-def alpaca_venue(options: PaperOptions, state: Path) -> Connection:
+def alpaca_venue(options: PaperOptions, state: Path, waiter: Waiter) -> Connection:
     """Return the Alpaca account of the keys in the environment, and bars from there; keys are kept out of all logs."""
     from brokers.alpaca import AlpacaVenue
     from brokers.credentials import Credentials, SecretFilter
     from data_feeds.alpaca import AlpacaBars
+    from engine.http import Tries
 
     keys = Credentials.from_environment(os.environ)
     SecretFilter(keys.redact).install()
-    venue = AlpacaVenue(keys)
+    tries = Tries(sleep=waiter.wait, left=waiter.left)
+    venue = AlpacaVenue(keys, tries)
     calendar = KnownHours(venue.hours)
 
     def sessions(first: date, last: date) -> list[date]:
         return [hours.session for hours in calendar(first, last)]
 
-    bars = AlpacaBars(keys, options.feed, state / BARS_FOLDER, sessions)
+    bars = AlpacaBars(keys, options.feed, state / BARS_FOLDER, sessions, tries)
     return Connection(venue, bars, None if keys.on_loopback else SKEW_SECONDS, keys.redact, calendar)
 
 
