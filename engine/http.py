@@ -16,6 +16,7 @@ import requests
 import tenacity
 import urllib3
 from requests.adapters import HTTPAdapter
+from tenacity.stop import stop_base
 
 from engine.errors import TemporaryError
 
@@ -91,7 +92,7 @@ class Tries:
             sleep=self.sleep,
             stop=tenacity.stop_after_attempt(self.attempts)
             | tenacity.stop_before_delay(self.seconds)
-            | (lambda state: state.upcoming_sleep >= self.left()),
+            | _TimeIsOver(self.left),
             wait=_wait,
             retry=tenacity.retry_if_exception(_may_pass),
             reraise=True,
@@ -152,6 +153,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.IPv4Address(host).is_loopback
     except ValueError:
         return False
+
+
+class _TimeIsOver(stop_base):
+    """Stops when the next wait would last longer than there is time."""
+
+    def __init__(self, left: Callable[[], float]) -> None:
+        self._left = left
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        return retry_state.upcoming_sleep >= self._left()
 
 
 class _TimedAdapter(HTTPAdapter):

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from desks import desk_on
 from fake_alpaca import Answer, Call, FakeAlpaca, Request
 
-from brokers.protocol import Side
 from engine.errors import MarsfolioError
 from live.desk import Desk
 from live.journal import Journal
@@ -192,4 +191,3 @@ def check_converged(server: FakeAlpaca, journal: Journal) -> None:
     ledger = journal.ledger()
     assert dict(ledger.positions) == wanted
     assert abs(ledger.cash - float(server.account.cash)) < 0.01 * len(journal.fills()) + 1e-6
-    assert {intent.side for intent in journal.intents(plan.session)} == {Side.SELL, Side.BUY}
