@@ -18,13 +18,13 @@ from live.deciding import decide
 from live.desk import Desk, check_not_halted
 from live.execution import Execution
 from live.plan import SMALLEST, Intent, Plan, PlanStatus, Stage, ending, intents_of
-from live.reconcile import compare, reconcile, refuse_shorts
+from live.reconcile import compare, reconcile, refuse_others, refuse_shorts
 from live.splits import check_prices
 from live.timing import BARS_DELAY, current_session, exchange_date, last_complete, next_session
 
 logger = logging.getLogger(__name__)
 
-RUN_SECONDS = 150.0
+RUN_SECONDS = 120.0
 """A single run waits for fills no longer than this."""
 
 
@@ -196,11 +196,17 @@ def _plan(
 ) -> tuple[Plan, list[str]]:
     """Decide, check, and write the plan down before anything is sent."""
     refuse_shorts(holdings, desk.recipe.symbols)
+    refuse_others(desk, hours.session)
     desk.recipe.check()
     last = last_complete(calendar, now)
     if last is None:
         raise TemporaryError("the venue's calendar names no complete session before now: try again later")
     panel, before = _bars(desk, calendar, last), desk.journal.last_plan()
+    if before is not None and before.session > hours.session:
+        raise TradingStopped(
+            f"the broker's clock says {now:%Y-%m-%dT%H:%M:%SZ}, and session {before.session} was traded already: "
+            "nothing is sent until that clock is right again"
+        )
     check_prices(desk.journal, panel)
     remarks = remarks + _restated(panel, before, desk.recipe.n_bars)
     with desk.journal.writing() as writer:

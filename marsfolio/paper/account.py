@@ -88,7 +88,7 @@ def open_account(
             account = state / ACCOUNT_FILE if rehearsal is None else account_copy(state, rehearsal)
             at = simulated_venue(options, account, panel, chosen, clock or SystemClock(), start)
         else:
-            at = alpaca_venue(options, (rehearsal or state) / BARS_FOLDER)
+            at = alpaca_venue(options, (rehearsal or state) / BARS_FOLDER, waiter)
         notifier = Notifier.from_environment(os.environ, chosen.recipe.name, at.redact)
     except BaseException:
         journal.dispose()
@@ -174,26 +174,29 @@ def _last_closed(panel: MarketPanel, hours: Callable[[date, date], list[SessionH
     return closed[-1]
 
 
-def alpaca_venue(options: PaperOptions, cache: Path | None) -> Connection:
+def alpaca_venue(options: PaperOptions, cache: Path | None, waiter: Waiter) -> Connection:
     """Return the Alpaca account of the keys in the environment, and bars from there; keys are kept out of all logs.
 
     Parameters
     ----------
     cache : folder of bars; None keeps none.
+    waiter : knows how long may be asked.
     """
     from brokers.alpaca import AlpacaVenue
     from brokers.credentials import Credentials, SecretFilter
     from data_feeds.alpaca import AlpacaBars
+    from engine.http import Tries
 
     keys = Credentials.from_environment(os.environ)
     SecretFilter(keys.redact).install()
-    venue = AlpacaVenue(keys)
+    tries = Tries(sleep=waiter.wait, left=waiter.left)
+    venue = AlpacaVenue(keys, tries)
     calendar = KnownHours(venue.hours)
 
     def sessions(first: date, last: date) -> list[date]:
         return [hours.session for hours in calendar(first, last)]
 
-    bars = AlpacaBars(keys, options.feed, cache, sessions)
+    bars = AlpacaBars(keys, options.feed, cache, sessions, tries)
     return Connection(venue, bars, None if keys.on_loopback else SKEW_SECONDS, keys.redact, calendar)
 
 

@@ -40,12 +40,12 @@ def once(
 def work(options: PaperOptions, state: Path) -> Outcome:
     """Run one session of the account in a state folder that is held."""
     from live.session import run_session
-    from live.waiting import SystemWaiter
+    from live.waiting import COMMAND_SECONDS, SystemWaiter
     from marsfolio.paper.account import open_account
     from marsfolio.paper.folder import write_folder
     from marsfolio.paper.stopping import stopped_by_signals
 
-    waiter = SystemWaiter()
+    waiter = SystemWaiter(COMMAND_SECONDS)
     with stopped_by_signals(waiter.stop):
         desk = open_account(options, state, waiter).desk
         try:
