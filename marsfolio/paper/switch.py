@@ -10,7 +10,7 @@ from brokers.protocol import Order, OrderRefused, OutcomeUnknown, Side
 from engine.clock import SystemClock
 from engine.errors import MarsfolioError, RunFolderError, TradingStopped
 from live.desk import Desk
-from live.execution import cancel, midnight
+from live.following import cancel, midnight
 from live.journal import Journal
 from live.plan import FLATTEN, ID_STEM, PlanStatus, Stage
 from live.timing import current_session
