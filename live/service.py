@@ -119,9 +119,6 @@ class Service:
             self._finished = hours.session
         if before is None or finished or outcome.kind is not Kind.QUEUED:
             self._tell(outcome.message, outcome.kind is Kind.UNFINISHED and finished)
-        if before is None and outcome.plan is not None:
-            for remark in outcome.plan.remarks:
-                self._tell(f"session {hours.session}: {remark}", True)
         self._trouble = ""
         self.after(outcome)
 
@@ -133,9 +130,7 @@ class Service:
         if self.desk.journal.value("opening") is None:
             return
         self._rest()
-        _, _, remarks = reconcile(self.desk, calendar, now, None)
-        for remark in remarks:
-            self._tell(f"after the close of {last.session}: {remark}", True)
+        reconcile(self.desk, calendar, now, None)
         if not close_books(self.desk, calendar, now):
             self._evening = last.session
         self._trouble = ""
@@ -156,7 +151,8 @@ class Service:
             if missed:
                 writer.note("missed", sessions=missed)
         if missed:
-            self._tell(f"missed {', '.join(missed)}: nothing was traded then, and nothing is made up for it", True)
+            were = f"session {missed[0]} was" if len(missed) == 1 else f"sessions {', '.join(missed)} were"
+            self._tell(f"{were} missed: nothing was traded, and nothing is made up for it", True)
 
     def _tell(self, line: str, alert: bool) -> None:
         """Tell a line, but not again what was told or met a short while ago; other numbers make no other line."""

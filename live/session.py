@@ -24,7 +24,7 @@ from live.timing import BARS_DELAY, current_session, exchange_date, last_complet
 
 logger = logging.getLogger(__name__)
 
-RUN_SECONDS = 120.0
+RUN_SECONDS = 150.0
 """A single run waits for fills no longer than this."""
 
 

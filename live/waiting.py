@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Protocol
 
-COMMAND_SECONDS = 150.0
+COMMAND_SECONDS = 165.0
 """Every command but a service ends within three minutes: so long it asks and waits; notes and files need the rest."""
 
 

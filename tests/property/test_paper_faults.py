@@ -12,7 +12,7 @@ from typing import Any
 from crashing import CLEAN, FAILED, Point, check_converged, check_sound, session_in_child
 from desks import desk_on
 from fake_alpaca import POST_ORDER, Effect, FakeAlpaca, effects, match, new_york
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from summer import EQUAL, WEEK, summer
 from venues import scratch
@@ -122,7 +122,7 @@ def last_session(server: FakeAlpaca, path: Path) -> None:
 
 
 @given(calls=st.lists(CALLS, min_size=1, max_size=5))
-@settings(max_examples=25)
+@settings(max_examples=25, phases=(Phase.generate,))
 def test_whatever_fails_nothing_is_bought_twice_and_a_clean_run_converges(calls: list[Call]) -> None:
     with scratch() as folder, FakeAlpaca(summer(), now=new_york(WEEK[0], time(7))) as server:
         for call in sorted(calls, key=lambda call: (call.day, call.at)):

@@ -129,7 +129,7 @@ def test_a_service_that_slept_for_days_tells_what_it_missed_once_and_trades_the_
     world.go(at(7, 8, 18))
     assert list(world.plans) == [WEEK[0], WEEK[4]]
     assert world.alerts == [
-        "missed 2024-07-02, 2024-07-03, 2024-07-05: nothing was traded then, and nothing is made up for it"
+        "sessions 2024-07-02, 2024-07-03, 2024-07-05 were missed: nothing was traded, and nothing is made up for it"
     ]
 
 
@@ -139,7 +139,7 @@ def test_what_passed_before_the_first_start_was_not_missed(world: World) -> None
     world.go_to(at(7, 6, 20))
     assert not world.told
     world.go_to(at(7, 8, 20))
-    assert world.alerts == ["missed 2024-07-08: nothing was traded then, and nothing is made up for it"]
+    assert world.alerts == ["session 2024-07-08 was missed: nothing was traded, and nothing is made up for it"]
 
 
 def test_a_pause_between_two_orders_past_the_cut_off_sends_no_more(world: World) -> None:
@@ -226,8 +226,8 @@ def test_an_unanswered_clock_is_told_and_asked_again(world: World) -> None:
 def test_an_order_that_never_fills_is_told_once_an_hour_at_most_and_at_the_end(world: World) -> None:
     world.server.faults.add(match("POST", "^/v2/orders$", symbol="AAA"), effects.never_fills())
     world.go(at(7, 1, 9, 40))
-    world.go(at(7, 1, 9, 50), MINUTE)
-    world.go(at(7, 1, 12), 10 * MINUTE)
+    world.go(at(7, 1, 9, 44), MINUTE)
+    world.go(at(7, 1, 12), 30 * MINUTE)
     assert len([line for line, _ in world.told if "still open" in line]) == 1
     world.go(at(7, 1, 18))
     assert len(world.server.posts()) == 6
@@ -253,7 +253,7 @@ def test_money_that_came_from_elsewhere_is_told_by_the_service(world: World) -> 
     world.go(at(7, 1, 18))
     world.server.pay("CSD", 500.0)
     world.go(at(7, 2, 18))
-    assert world.alerts == ["session 2024-07-02: the account has +500.00 of cash that did not come from trading here"]
+    assert world.alerts == ["the account has +500.00 of cash that did not come from trading here"]
 
 
 def test_the_evening_is_booked_once(world: World) -> None:
