@@ -130,7 +130,8 @@ def book_closes(journal: Journal, writer: Writer, panel: MarketPanel) -> None:
     first = (
         len(panel) - 1 if last is None else int(np.searchsorted(panel.sessions, np.datetime64(last.session), "right"))
     )
-    fills, movements = journal.fills(), journal.movements()
+    after = None if last is None else last.session
+    fills, movements = journal.fills(after=after), journal.movements(after=after)
     for row in range(first, len(panel)):
         session = panel.sessions[row].item()
         for i in np.flatnonzero(panel.has_bar[row]):

@@ -50,7 +50,7 @@ def reconcile(
         if found:
             last = last_complete(calendar, now)
             with desk.journal.writing() as writer:
-                fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
+                fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
                 remarks += book_differences(writer, found, last.session if last else now.date(), fills)
         _remember_agreement(desk)
     foreign = sorted(set(holdings) - set(symbols))
@@ -65,7 +65,7 @@ def compare(desk: Desk) -> list[str]:
         return []
     account, holdings = desk.venue.account(), {holding.symbol: holding for holding in desk.venue.holdings()}
     _, _, found = _agreeing(desk, account, holdings)
-    fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
+    fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
     return [
         f"after trading the account has {change:+,.2f} {symbol or 'of cash'} more than our books: it is taken over "
         "before the next decision"
@@ -118,7 +118,7 @@ def _agreeing(
 
 def _remember_agreement(desk: Desk) -> None:
     with desk.journal.writing() as writer:
-        writer.set_value("agreed_fills", len(desk.journal.fills()))
+        writer.set_value("agreed_fills", desk.journal.count_fills())
 
 
 def _finish_earlier(desk: Desk, session: date | None, dry_run: bool) -> list[str]:

@@ -172,7 +172,7 @@ def _plan(
     plan = replace(decide(desk.recipe, panel, ledger, marks, state, hours.session), remarks=tuple(remarks))
     _check_value(plan)
     intents = intents_of(plan, holdings)
-    peak = max((close.equity for close in desk.journal.closes()), default=plan.equity)
+    peak = desk.journal.peak() or plan.equity
     objections = desk.guards.objections(plan, len(intents), peak)
     planned = any(intent.stage is Stage.PLANNED for intent in intents)
     status = PlanStatus.STOPPED if objections else PlanStatus.TRADING if planned else PlanStatus.DONE

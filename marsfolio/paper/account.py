@@ -87,7 +87,7 @@ def open_account(
         else:
             remember(state, options, chosen.identity)
         if panel is not None:
-            at = simulated_venue(options, state, panel, chosen, clock or SystemClock(), start)
+            at = simulated_venue(options, state, panel, chosen, clock, start)
         else:
             at = alpaca_venue(options, state)
         notifier = Notifier.from_environment(os.environ, chosen.recipe.name, at.redact)
@@ -118,19 +118,21 @@ class Connection:
 
 
 def simulated_venue(
-    options: PaperOptions, state: Path, panel: MarketPanel, chosen: Chosen, clock: Clock, start: date | None
+    options: PaperOptions, state: Path, panel: MarketPanel, chosen: Chosen, clock: Clock | None, start: date | None
 ) -> Connection:
-    """Return the embedded account of a state folder, and its bars."""
+    """Return the embedded account of a state folder, and its bars; with a clock given it is a replay's."""
     from brokers.embedded import EmbeddedVenue
     from data_feeds.panel_source import PanelBars
 
     hours = SimulatedHours(panel, options.calendar)
-    opened = start or _last_closed(panel, hours, clock.now())
+    time = clock or SystemClock()
+    opened = start or _last_closed(panel, hours, time.now())
 
     def provider() -> MarketPanel:
         return panel
 
-    venue = EmbeddedVenue(state / ACCOUNT_FILE, provider, chosen.recipe.terms, clock, hours, opened)
+    path, terms = state / ACCOUNT_FILE, chosen.recipe.terms
+    venue = EmbeddedVenue(path, provider, terms, time, hours, opened, durable=clock is None)
     return Connection(venue, PanelBars(provider))
 
 
