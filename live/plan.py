@@ -52,6 +52,7 @@ class Intent:
     wanted : shares that the plan asks for.
     quantity : shares of the order itself; less than wanted where cash or holdings did not allow more.
     filled, value, commission, slippage : booked so far; value is the sum of quantity times price.
+    split : shares that one share of the plan has become by splits; wanted and quantity are restated.
     reason : why it was refused, dropped or made smaller.
     """
 
@@ -69,6 +70,7 @@ class Intent:
     value: float = 0.0
     commission: float = 0.0
     slippage: float = 0.0
+    split: float = 1.0
     reason: str = ""
 
     @property

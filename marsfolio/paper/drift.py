@@ -15,9 +15,9 @@ from engine.account import Account
 from engine.errors import InputError, RunFolderError
 from engine.panel import MarketPanel
 from engine.result import Result
-from live.journal import Fill, Journal
+from live.journal import Fill
 from live.plan import Intent, Plan
-from marsfolio.paper.folder import Book, read_book
+from marsfolio.paper.folder import Book, lacked_cash, read_book
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import journal_of, panel_of, terms_of_options
 
@@ -67,7 +67,7 @@ def drift_of(state: Path, data: Path | None) -> Drift:
         if len(book.closes) < 2:
             raise RunFolderError(f"{state}: fewer than two closes are booked: there is no drift yet")
         panel = _panel(options, state, data, book)
-        return Drift(_table(book, panel, options, journal))
+        return Drift(_table(book, panel, options))
     finally:
         journal.dispose()
 
@@ -104,7 +104,7 @@ def shadow(book: Book, panel: MarketPanel, options: PaperOptions) -> Result:
     return account.result()
 
 
-def _table(book: Book, panel: MarketPanel, options: PaperOptions, journal: Journal) -> pd.DataFrame:
+def _table(book: Book, panel: MarketPanel, options: PaperOptions) -> pd.DataFrame:
     backtest = shadow(book, panel, options)
     at = np.searchsorted(backtest.sessions, book.sessions)
     theirs = backtest.equity[at]
@@ -119,7 +119,7 @@ def _table(book: Book, panel: MarketPanel, options: PaperOptions, journal: Journ
         parts = dict.fromkeys(PARTS, 0.0)
         plan = by_session.get(close.session)
         if plan is not None and plan.target is not None:
-            _of_orders(parts, plan, journal.intents(plan.session), fills, panel, row)
+            _of_orders(parts, plan, book.orders.get(plan.session, []), fills, panel, row)
         paid = sum(fill.commission + fill.slippage for fill in fills)
         parts["costs"] = float(commission[at[t - 1] + 1 : at[t] + 1].sum()) - paid
         parts["dividends"] = _dividends(book, panel, t, row)
@@ -141,7 +141,7 @@ def _of_orders(
         reference = fill.price - np.sign(signed) * fill.slippage / fill.quantity
         parts["timing" if _is_late(fill, fills) else "price"] += signed * float(opened[i] - reference)
         filled[fill.symbol] = filled.get(fill.symbol, 0.0) + signed
-    short_of_cash = {i.symbol for i in intents if "cash" in i.reason}
+    short_of_cash = {intent.symbol for intent in intents if lacked_cash(intent)}
     for symbol, change in zip(plan.symbols, plan.change.tolist(), strict=True):
         i = panel.symbols.index(symbol)
         missed = change - filled.get(symbol, 0.0)
