@@ -28,6 +28,7 @@ def absorb(writer: Writer, intent: Intent, report: OrderReport) -> Intent:
     TradingStopped
         When the order at the venue is not the one we meant to send, or it is filled at no price.
     """
+    intent = writer.current(intent)
     _check_same(intent, report)
     intent = _restated(intent, report)
     if report.filled > intent.filled + SMALLEST:
@@ -142,12 +143,12 @@ def book_closes(journal: Journal, writer: Writer, panel: MarketPanel) -> None:
         len(panel) - 1 if last is None else int(np.searchsorted(panel.sessions, np.datetime64(last.session), "right"))
     )
     after = None if last is None else last.session
-    fills, movements = journal.fills(after=after), journal.movements(after=after)
+    ledger_now, fills, movements = journal.ledger(), journal.fills(after=after), journal.movements(after=after)
     for row in range(first, len(panel)):
         session = panel.sessions[row].item()
         for i in np.flatnonzero(panel.has_bar[row]):
             marks[panel.symbols[i]] = float(panel.close[row, i])
-        ledger = _as_of(journal.ledger(), session, fills, movements)
+        ledger = _as_of(ledger_now, session, fills, movements)
         held = np.array([ledger.positions.get(symbol, 0.0) for symbol in panel.symbols])
         mark = np.array([marks.get(symbol, np.nan) for symbol in panel.symbols])
         traded = 0.0

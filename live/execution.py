@@ -81,6 +81,19 @@ class Execution:
         self._wait_while(self._live, self._until)
         return self._intents()
 
+    def send(self, intents: Iterable[Intent]) -> list[Intent]:
+        """Send these orders alone, wait for fills where waiting helps, and return the session's orders as they are now.
+
+        Raises
+        ------
+        TemporaryError, TradingStopped, Interrupted
+            As `run` does.
+        """
+        self._send_all(intents)
+        if not self._desk.venue.sizes_buys and self._desk.time.now() >= self._hours.open:
+            self._wait_while(self._live, self._until)
+        return self._intents()
+
     def _intents(self) -> list[Intent]:
         return self._desk.journal.intents(self._plan.session)
 

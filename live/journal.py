@@ -124,8 +124,11 @@ class Journal:
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        """Give a writer whose changes are kept together, and on disk when this returns; or not at all."""
-        with self._telling(), self._engine.begin() as connection:
+        """Give a writer whose changes are kept together, and on disk when this returns; or not at all.
+
+        Other processes that want to write wait from the beginning: what is read before the first change stays true.
+        """
+        with self._telling(), self._engine.connect().execution_options(write=True) as connection, connection.begin():
             yield Writer(connection, self._clock)
 
     def value(self, key: str, default: Any = None) -> Any:
@@ -312,6 +315,13 @@ class Writer:
         if not self._connection.execute(table.update().where(same), {**values, "of_order": intent.client_id}).rowcount:
             self._connection.execute(table.insert(), values)
 
+    def current(self, intent: Intent) -> Intent:
+        """Return an order as it is kept now; another process may have booked a fill of it."""
+        table = schema.orders
+        found = self._connection.execute(sa.select(table).where(table.c.client_id == intent.client_id)).mappings()
+        row = found.first()
+        return intent if row is None else _intent(dict(row))
+
     def book(
         self,
         intent: Intent,
@@ -401,16 +411,22 @@ def seal(before: str, number: int, time_utc: str, kind: str, payload: str) -> st
 def _engine(url: str, durable: bool) -> Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url)
-    in_memory = url == "sqlite://"
-    pool: dict[str, Any] = {"poolclass": sa.pool.StaticPool} if in_memory else {"poolclass": sa.pool.NullPool}
-    if not durable:
-        pool = {"poolclass": sa.pool.StaticPool}
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **pool)
+    if url == "sqlite://":  # in memory: of one process, and of one connection
+        return sa.create_engine(url, poolclass=sa.pool.StaticPool)
+    # The module must not begin transactions by itself: it would do so before the first change, not the first reading.
+    arguments = {"timeout": BUSY_SECONDS, "isolation_level": None}
+    pool = sa.pool.NullPool if durable else sa.pool.QueuePool
+    engine = sa.create_engine(url, connect_args=arguments, poolclass=pool)
 
     @sa.event.listens_for(engine, "connect")
     def _set_pragmas(connection: Any, _: Any) -> None:
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
         connection.execute("PRAGMA foreign_keys=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 

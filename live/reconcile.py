@@ -49,8 +49,8 @@ def reconcile(
         account, holdings, found = _agreeing(desk, account, holdings)
         if found:
             last = last_complete(calendar, now)
+            fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
             with desk.journal.writing() as writer:
-                fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
                 remarks += book_differences(writer, found, last.session if last else now.date(), fills)
         _remember_agreement(desk)
     foreign = sorted(set(holdings) - set(symbols))
@@ -117,8 +117,9 @@ def _agreeing(
 
 
 def _remember_agreement(desk: Desk) -> None:
+    fills = desk.journal.count_fills()
     with desk.journal.writing() as writer:
-        writer.set_value("agreed_fills", desk.journal.count_fills())
+        writer.set_value("agreed_fills", fills)
 
 
 def _finish_earlier(desk: Desk, session: date | None, dry_run: bool) -> list[str]:

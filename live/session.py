@@ -225,9 +225,10 @@ def _ended(desk: Desk, hours: SessionHours, plan: Plan, intents: Sequence[Intent
         what = f"{len(is_open)} orders are still open, {len(waiting)} not sent"
         return Outcome(Kind.UNFINISHED, f"{told}: {what}; run again", tuple(remarks), plan, tuple(intents))
     note = f"{len(bad)} orders failed" if bad else ""
+    fills = len(desk.journal.fills(plan.session))
     with desk.journal.writing() as writer:
         writer.set_status(plan.session, PlanStatus.DONE, note)
-        writer.note("done", session=str(plan.session), fills=len(desk.journal.fills(plan.session)), failed=len(bad))
+        writer.note("done", session=str(plan.session), fills=fills, failed=len(bad))
     remarks += compare(desk)
     kind = Kind.UNFINISHED if bad else Kind.DONE
     return Outcome(kind, told + (f"; {note}" if note else ""), tuple(remarks), plan, tuple(intents))

@@ -21,6 +21,7 @@ from live.waiting import SystemWaiter
 from marsfolio.paper.account import Connection, alpaca_venue, simulated_venue
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import (
+    ACCOUNT_FILE,
     SKEW_SECONDS,
     Chosen,
     check_options,
@@ -203,12 +204,13 @@ def _assets(checks: _Checks, venue: Venue, chosen: Chosen) -> None:
 def _simulated(checks: _Checks, options: PaperOptions, state: Path, panel: MarketPanel, chosen: Chosen) -> None:
     import tempfile
 
-    account = state if remembered(state) is not None else None
     with tempfile.TemporaryDirectory() as folder:
-        place = account or Path(folder)
+        place = Path(folder)
+        if (state / ACCOUNT_FILE).exists():  # a copy: to look at an account settles its sessions up to now
+            shutil.copy(state / ACCOUNT_FILE, place / ACCOUNT_FILE)
         made = checks.run(
             "account",
-            lambda: simulated_venue(options, place, panel, chosen, SystemClock(), None),
+            lambda: simulated_venue(options, place, panel, chosen),
             lambda _: "kept here, without keys",
         )
         if made is not None:

@@ -133,7 +133,7 @@ def _order(intent: Intent) -> list[str]:
 
 def _from_venue(found: Status, options: PaperOptions, state: Path, journal: Journal) -> None:
     try:
-        desk = open_account(options, state, SystemWaiter(), rehearsal=True).desk
+        desk = open_account(options, state, SystemWaiter(), rehearsal=True, trades=False).desk
     except MarsfolioError as error:
         found.trouble.append(f"the broker was not asked: {error}")
         return
