@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -140,6 +141,12 @@ class Plan:
             values[name] = None if array is None else [None if np.isnan(x) else float(x) for x in array]
         found: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
         return found
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the document."""
+        text = json.dumps(self.document(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:

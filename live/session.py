@@ -181,7 +181,8 @@ def _plan(
         remarks = remarks + [f"a limit would stop this: {objection}" for objection in objections]
     with desk.journal.writing() as writer:
         writer.add_plan(plan, status, intents, note)
-        writer.note("plan", session=str(plan.session), status=status.value, orders=len(intents), data=plan.data_hash)
+        told = {"orders": len(intents), "data": plan.data_hash, "sha256": plan.digest}
+        writer.note("plan", session=str(plan.session), status=status.value, **told)
     if objections and not dry_run:
         raise TradingStopped(_stopped(plan, note))
     return plan, remarks

@@ -117,7 +117,7 @@ def _settle_replay(journal: Journal, clock: Clock | None, trades: bool, state: P
             f"--state {state} holds a replay: go on with --replay A:B, or give trading by today's clock another --state"
         )
     if clock is not None and not replayed:
-        if journal.value("opening") is not None:
+        if journal.value("opening") is not None or (state / ACCOUNT_FILE).exists():
             raise ConfigError(f"--state {state} trades by today's clock: give a replay another --state")
         with journal.writing() as writer:
             writer.set_value("replay", True)

@@ -81,7 +81,7 @@ def result_of(book: Book, terms: Terms) -> Result:
     sessions, n = book.sessions, len(book.symbols)
     shape = len(sessions), n
     marks = np.array([[close.marks.get(symbol, np.nan) for symbol in book.symbols] for close in book.closes])
-    held = _held(book, sessions)
+    held = held_of(book, sessions)
     equity = np.array([close.equity for close in book.closes])
     held_value = np.where(held != 0, held * marks, 0.0)
     target, executed = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -151,7 +151,7 @@ def lacked_cash(order: Intent) -> bool:
     return "cash" in order.reason or (order.side is Side.BUY and order.wanted - order.quantity > SMALLEST)
 
 
-def _held(book: Book, sessions: SessionArray) -> FloatArray:
+def held_of(book: Book, sessions: SessionArray) -> FloatArray:
     """Return (T, N) shares held at each close."""
     column = {symbol: i for i, symbol in enumerate(book.symbols)}
     change = np.zeros((len(sessions) + 1, len(book.symbols)))

@@ -15,6 +15,7 @@ from live.service import HEALTH_FILE
 from live.timing import StartTime, next_session
 from live.waiting import SystemWaiter
 from marsfolio.paper.account import open_account
+from marsfolio.paper.drift import drift_of
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import journal_of
 
@@ -131,6 +132,14 @@ def _order(intent: Intent) -> list[str]:
     ]
 
 
+def _drift(state: Path) -> str:
+    try:
+        total = drift_of(state, None).total
+    except RunFolderError:
+        return "none yet"
+    return f"{total['drift']:+,.2f} against the backtest of each session (`marsfolio paper drift`)"
+
+
 def _from_venue(found: Status, options: PaperOptions, state: Path, journal: Journal) -> None:
     try:
         desk = open_account(options, state, SystemWaiter(), rehearsal=True, trades=False).desk
@@ -144,6 +153,7 @@ def _from_venue(found: Status, options: PaperOptions, state: Path, journal: Jour
         found.facts["at the broker"] = f"cash {account.cash:,.2f}, equity {account.equity:,.2f}"
         if account.blocked:
             found.trouble.append(f"the account may not trade: {account.blocked}")
+        found.facts["drift"] = _drift(state)
         if coming is not None:
             starts = StartTime.parse(options.at).of(coming)
             found.facts["next session"] = f"{coming.session}, work begins {starts:%Y-%m-%dT%H:%MZ}"
