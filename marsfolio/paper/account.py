@@ -96,7 +96,9 @@ def open_account(
                 shutil.copy(state / ACCOUNT_FILE, place / ACCOUNT_FILE)
             stands = None if trades else _stands_at(journal)
             at = simulated_venue(options, place, panel, chosen, clock, start, stands)
-        notifier = Notifier.from_environment(os.environ, chosen.recipe.name, at.redact)
+        # Sessions of a replay are no news: they go to the log alone.
+        environment = os.environ if clock is None else {}
+        notifier = Notifier.from_environment(environment, chosen.recipe.name, at.redact)
     except BaseException:
         journal.dispose()
         raise

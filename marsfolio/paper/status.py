@@ -137,7 +137,7 @@ def _drift(state: Path) -> str:
         total = drift_of(state, None).total
     except RunFolderError:
         return "none yet"
-    return f"{total['drift']:+,.2f} against the backtest of each session (`marsfolio paper drift`)"
+    return f"{round(total['drift'], 2) + 0.0:+,.2f} against the backtest of each session (`marsfolio paper drift`)"
 
 
 def _from_venue(found: Status, options: PaperOptions, state: Path, journal: Journal) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.errors import Interrupted, MarsfolioError
 from marsfolio.cli.paper.flags import STATE, State, account_flags, options_of, working
 from marsfolio.config import ConfigOption
 
@@ -36,7 +37,7 @@ def once(
 
 def work(options: PaperOptions, state: Path, dry_run: bool) -> Outcome:
     """Run one session of the account in a state folder that is held."""
-    from live.session import run_session
+    from live.session import Kind, run_session
     from live.waiting import SystemWaiter
     from marsfolio.paper.account import open_account
     from marsfolio.paper.folder import write_folder
@@ -48,9 +49,13 @@ def work(options: PaperOptions, state: Path, dry_run: bool) -> Outcome:
         desk = account.desk
         try:
             outcome = run_session(desk, dry_run)
-            if not dry_run:
+            if not dry_run and outcome.kind is not Kind.NOTHING:
                 desk.tell(outcome.message, outcome.exit_code != 0)
             return outcome
+        except MarsfolioError as error:
+            if not dry_run and not isinstance(error, Interrupted):
+                desk.tell(str(error), True)
+            raise
         finally:
             if not dry_run:
                 write_folder(state, desk.journal, desk.recipe.symbols, desk.recipe.terms)

@@ -14,6 +14,7 @@ from fake_alpaca.effects import after_accept, late_fill, never_fills, reset, sta
 from fake_alpaca.example import at, december
 from fake_alpaca.faults import match
 from papers import run
+from scripted_server import scripted_server
 
 from live.journal import Journal
 from live.plan import Stage
@@ -235,3 +236,21 @@ def test_an_order_that_never_arrived_is_given_up(server: FakeAlpaca, monkeypatch
     assert orders()[0].stage is Stage.SENDING
     assert run(HALT) == 0
     assert {order.stage for order in orders()} == {Stage.DROPPED}
+
+
+def test_people_are_told_once_a_session_and_of_every_refusal(
+    server: FakeAlpaca, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted_server() as web:
+        web.on("/hook", {})
+        monkeypatch.setenv("MARSFOLIO_WEBHOOK_URL", f"{web.url}/hook")
+        assert run(ONCE) == 0
+        assert run(ONCE) == 0
+        assert run(HALT) == 0
+        server.clock.set(at(24, 10))
+        assert run(ONCE) == 4
+        said = [asked.body["text"] for asked in web.asked]
+    assert said[0] == "[equal_weight] session 2024-12-23: 0 sells and 2 buys, 2 filled"
+    assert said[1].startswith("[equal_weight] ALERT: trading was halted at ")
+    assert len(said) == 2
+    assert server.secret not in str(said)
