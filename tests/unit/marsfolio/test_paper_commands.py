@@ -12,10 +12,18 @@ import pandas as pd
 import pytest
 from panels import panel_of, random_panel
 from papers import FREELY, SIMULATED, run, write_panel
+from venues import at
 
+from engine.clock import VirtualClock
+from engine.errors import TemporaryError
 from engine.tradelog import COLUMNS, read_table
+from live.replay import ReplayWaiter
 from live.service import write_health
-from marsfolio.paper.audit import verify_audit
+from live.session import run_session
+from marsfolio.paper.account import open_account
+from marsfolio.paper.bars import FileBars
+from marsfolio.paper.options import PaperOptions
+from marsfolio.paper.setup import panel_of as read_bars
 
 EQUAL = f"--strategy equal_weight {SIMULATED} --state"
 PANEL = random_panel(5, 20, 3, 0.0)
@@ -186,23 +194,41 @@ def test_a_fill_put_in_by_hand_is_found(folder: Path, capsys: pytest.CaptureFixt
     journal.close()
     assert run("paper audit --state s") == 4
     assert "fill mine is not as the audit log has it" in capsys.readouterr().err
-    assert verify_audit  # what the command calls
 
 
-def test_bars_added_to_the_file_are_seen_by_an_account_that_runs(tmp_path: Path) -> None:
-    from marsfolio.paper.bars import FileBars, SimulatedHours
-    from marsfolio.paper.options import PaperOptions
-    from marsfolio.paper.setup import panel_of as read
-
+def test_an_account_trades_on_bars_that_are_added_to_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = panel_of(np.array([[10.0], [11.0], [12.0], [12.0]]), symbols=("A",))
+    clock = VirtualClock(at(panel.sessions[1].item(), 23))
+    monkeypatch.setattr("marsfolio.paper.account.SystemClock", lambda: clock)
     path = tmp_path / "bars.parquet"
-    panel = panel_of(np.full((5, 2), 10.0))
-    write_panel(panel.rows(0, 3), path)
+    write_panel(panel.rows(0, 2), path)
+    options = PaperOptions(strategy="equal_weight", broker="simulated", data=str(path), cash=1000.0)
+    (tmp_path / "s").mkdir()
+    desk = open_account(options, tmp_path / "s", ReplayWaiter(clock)).desk
+    for row in (2, 3):
+        clock.set(at(panel.sessions[row].item(), 13))
+        assert run_session(desk).plan is not None
+        assert not desk.journal.fills(panel.sessions[row].item())
+        write_panel(panel.rows(0, row + 1), path)
+    clock.set(at(panel.sessions[3].item(), 23))
+    run_session(desk)
+    assert [(fill.session, fill.quantity) for fill in desk.journal.fills()] == [(panel.sessions[2].item(), 83.0)]
+    assert [close.session for close in desk.journal.closes()] == panel.sessions[1:].tolist()
+    desk.journal.dispose()
+
+
+def test_bars_that_cannot_be_read_are_tried_again_later(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    header = "date,symbol,open,high,low,close,volume\n"
+    path.write_text(f"{header}2024-01-02,A,10,10,10,10,1\n2024-01-03,A,10,10,10,10,1\n")
     options = PaperOptions(strategy="equal_weight", broker="simulated", data=str(path))
-    bars = FileBars(options, read(options))
-    hours = SimulatedHours(bars, "XNYS")
+    bars = FileBars(options, read_bars(options))
     assert bars() is bars()
+    path.write_text(f"{header}2024-01-02,A,10,10,10,10,1\n2024-01-03,A,10,1")
+    with pytest.raises(TemporaryError, match="it has just been changed: trying again later"):
+        bars()
+    path.write_text(f"{header}2024-01-02,A,10,10,10,10,1\n2024-01-03,A,10,10,10,10,1\n2024-01-04,A,9,9,9,9,1\n")
     assert len(bars()) == 3
-    before = hours(panel.sessions[0].item(), panel.sessions[-1].item())
-    write_panel(panel, path)
-    assert len(bars()) == 5
-    assert len(hours(panel.sessions[0].item(), panel.sessions[-1].item())) >= len(before)
+    path.unlink()
+    with pytest.raises(TemporaryError, match="put the bars back there"):
+        bars()
