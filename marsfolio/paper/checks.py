@@ -221,7 +221,7 @@ def _bars(checks: _Checks, desk: Desk, last: SessionHours) -> None:
     if len(panel) < recipe.n_bars:
         checks.warn("bars", f"there are {len(panel)} of the {recipe.n_bars} sessions that a decision may look back on")
     if n_missing := int(panel.missing.sum()):
-        symbols = [panel.symbols[i] for i in panel.missing.any(axis=0).nonzero()[0]]
+        symbols = [symbol for i, symbol in enumerate(panel.symbols) if panel.missing[:, i].any()]
         checks.warn("bars", f"{n_missing} bars are missing, of {', '.join(symbols[:10])}: a halt, or a new symbol")
 
 

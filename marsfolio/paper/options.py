@@ -102,7 +102,8 @@ def remembered(state: Path) -> PaperOptions | None:
         raise RunFolderError(f"--state {state} is a file: give a folder, made when there is none")
     path = state / CONFIG_FILE
     if not path.exists():
-        others = [entry.name for entry in state.iterdir() if entry.name not in OURS]
+        # What is hidden is half of a file that a killed process was writing.
+        others = [entry.name for entry in state.iterdir() if entry.name not in OURS and entry.name[0] != "."]
         if others:
             raise RunFolderError(
                 f"--state {state} is not empty and not the state of a paper account (it has {others[0]}): "
