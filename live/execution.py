@@ -91,3 +91,4 @@ class Execution:
         while (open_now := live()) and waiter.elapsed() < until and not waiter.stopping:
             waiter.wait(POLL_SECONDS)
             poll(self._desk, open_now)
+            self._desk.time.forget()

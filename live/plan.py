@@ -219,6 +219,8 @@ def intents_of(plan: Plan, holdings: Mapping[str, Holding], least_value: float =
 
 ID_STEM = "v1-"
 """What the client ids of our orders begin with."""
+FLATTEN = "-flatten-"
+"""In the client ids of sales that the kill switch sends; no plan has them."""
 
 
 def client_id(session: date, symbol: str, side: Side, attempt: int = 1) -> str:

@@ -10,8 +10,9 @@ from brokers.protocol import AccountState, Holding, Movement, SessionHours, Side
 from engine.errors import TemporaryError, TradingStopped
 from live.books import CENT, absorb, book_differences, differences, open_books
 from live.desk import Desk
-from live.following import cancel, reports_of, settle, stop_unknown
-from live.plan import ENDED, NOT_FOUND, SMALLEST, PlanStatus, Stage, ending
+from live.following import cancel, midnight, reports_of, settle, stop_unknown
+from live.plan import ENDED, FLATTEN, ID_STEM, NOT_FOUND, SMALLEST, PlanStatus, Stage, ending
+from live.splits import splits_among
 from live.timing import last_complete
 
 READS = 3
@@ -51,7 +52,13 @@ def reconcile(
             raise TemporaryError(f"{lagging}: nothing is decided by it; run again")
         if found:
             last = last_complete(calendar, now)
+            splits = splits_among(desk, found, holdings, calendar, last)
+            split = {movement.symbol for movement in splits}
+            found = [(symbol, change) for symbol, change in found if symbol not in split]
             with desk.journal.writing() as writer:
+                for movement in splits:
+                    writer.move(movement)
+                    remarks.append(f"{movement.symbol} was split: {movement.quantity_change:+g} shares")
                 fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
                 remarks += book_differences(writer, found, last.session if last else now.date(), fills)
         _remember_agreement(desk)
@@ -103,6 +110,24 @@ def refuse_shorts(holdings: Mapping[str, Holding], symbols: Sequence[str]) -> No
             raise TradingStopped(
                 f"the account is short {-holdings[symbol].quantity:g} shares of {symbol}, which this service "
                 "never does: close the position by hand, then run again"
+            )
+
+
+def refuse_others(desk: Desk, session: date) -> None:
+    """Stop when orders of a session bear our names and we never sent them: two services would trade one account.
+
+    Raises
+    ------
+    TradingStopped
+        Naming one of them.
+    """
+    stem = f"{ID_STEM}{session.isoformat()}-"
+    known = {intent.client_id for intent in desk.journal.intents(session)}
+    for report in desk.venue.orders(midnight(session)):
+        if report.client_id.startswith(stem) and report.client_id not in known and FLATTEN not in report.client_id:
+            raise TradingStopped(
+                f"order {report.client_id} is at the broker and was not sent from here: another service, or another "
+                "--state, trades this account; stop one of them, then run again on the next session's date"
             )
 
 

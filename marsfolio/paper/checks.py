@@ -17,8 +17,8 @@ from live.desk import Desk
 from live.journal import Journal
 from live.notify import Notifier
 from live.timing import StartTime, current_session, last_complete, next_session
-from live.waiting import SystemWaiter
-from marsfolio.paper.account import Connection, alpaca_venue, simulated_venue
+from live.waiting import COMMAND_SECONDS, SystemWaiter, Waiter
+from marsfolio.paper.account import Connection, account_copy, alpaca_venue, simulated_venue
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import (
     SKEW_SECONDS,
@@ -83,14 +83,14 @@ def check_account(options: PaperOptions, state: Path) -> list[Finding]:
     simulated = options.broker == "simulated"
     panel = checks.run("data", lambda: panel_of(options), _described) if simulated else None
     chosen = checks.run("strategy", lambda: choose(options, panel), _named)
-    checks.run("limits", lambda: guards_of(options))
+    checks.run("limits", lambda: guards_of(options), lambda guards: guards.words)
     checks.run("start", lambda: StartTime.parse(options.at), lambda start: f"--at {start.text}")
     checks.run("notifications", lambda: _notifications(options), str)
     if chosen is None or (simulated and panel is None):
         return checks.findings
     checks.run("identity", lambda: _identity(options, state, chosen))
     if panel is None:
-        _broker(checks, options, state, chosen)
+        _broker(checks, options, chosen)
     else:
         _simulated(checks, options, state, panel, chosen)
     return checks.findings
@@ -142,12 +142,15 @@ def _identity(options: PaperOptions, state: Path, chosen: Chosen) -> str:
     return "the same strategy as before" + (f"; HALTED since {halted['time_utc']}" if halted else "")
 
 
-def _broker(checks: _Checks, options: PaperOptions, state: Path, chosen: Chosen) -> None:
-    made = checks.run("keys and host", lambda: alpaca_venue(options, state), lambda _: "present, and a paper host")
+def _broker(checks: _Checks, options: PaperOptions, chosen: Chosen) -> None:
+    waiter = SystemWaiter(COMMAND_SECONDS)
+    made = checks.run(
+        "keys and host", lambda: alpaca_venue(options, None, waiter), lambda _: "present, and a paper host"
+    )
     if made is None:
         return
     venue, skew = made.venue, made.skew_seconds
-    desk = _desk(made, chosen)
+    desk = _desk(made, chosen, waiter)
     account = checks.run("account", venue.account, lambda a: f"{a.account_id}: cash {a.cash:,.2f}")
     if account is not None:
         if account.blocked:
@@ -158,9 +161,9 @@ def _broker(checks: _Checks, options: PaperOptions, state: Path, chosen: Chosen)
     _assets(checks, venue, chosen)
 
 
-def _desk(at: Connection, chosen: Chosen) -> Desk:
+def _desk(at: Connection, chosen: Chosen, waiter: Waiter) -> Desk:
     journal = Journal("sqlite://")
-    return Desk(at.venue, at.bars, journal, chosen.recipe, SystemWaiter(), skew_seconds=at.skew_seconds, hours=at.hours)
+    return Desk(at.venue, at.bars, journal, chosen.recipe, waiter, skew_seconds=at.skew_seconds, hours=at.hours)
 
 
 def _clock_and_bars(checks: _Checks, desk: Desk, skew: float | None) -> None:
@@ -203,13 +206,12 @@ def _assets(checks: _Checks, venue: Venue, chosen: Chosen) -> None:
 def _simulated(checks: _Checks, options: PaperOptions, state: Path, panel: MarketPanel, chosen: Chosen) -> None:
     import tempfile
 
-    account = state if remembered(state) is not None else None
     with tempfile.TemporaryDirectory() as folder:
-        place = account or Path(folder)
+        account = account_copy(state, Path(folder))
         made = checks.run(
             "account",
-            lambda: simulated_venue(options, place, panel, chosen, SystemClock(), None),
+            lambda: simulated_venue(options, account, panel, chosen, SystemClock(), None),
             lambda _: "kept here, without keys",
         )
         if made is not None:
-            _clock_and_bars(checks, _desk(made, chosen), SKEW_SECONDS)
+            _clock_and_bars(checks, _desk(made, chosen, SystemWaiter(COMMAND_SECONDS)), SKEW_SECONDS)
