@@ -118,12 +118,13 @@ def _out_of_hours(desk: Desk, calendar: Sequence[SessionHours], now: datetime, d
     if dry_run or desk.journal.value("opening") is None:
         return Outcome(Kind.NOTHING, message)
     remarks = _missed(desk, calendar, now)
-    under_way = [day for day, status, _ in desk.journal.statuses(limit=20) if status is PlanStatus.TRADING]
+    going = (PlanStatus.TRADING, PlanStatus.STOPPED)
+    under_way = [day for day, status, _ in desk.journal.statuses(limit=20) if status in going]
     incomplete = bool(remarks)
     remarks += reconcile(desk, calendar, now, None)[2]
     remarks += close_books(desk, calendar, now)
     after = {day: (status, note) for day, status, note in desk.journal.statuses(limit=20)}
-    incomplete |= any(after[day][0] is PlanStatus.TRADING or after[day][1] for day in under_way)
+    incomplete |= any(after[day][0] in going or after[day][1] for day in under_way)
     return Outcome(Kind.UNFINISHED if incomplete else Kind.NOTHING, message, tuple(remarks))
 
 
