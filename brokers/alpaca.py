@@ -47,8 +47,7 @@ logger = logging.getLogger(__name__)
 class AlpacaVenue:
     """A paper account at Alpaca; `brokers.protocol.Venue` says what each method does.
 
-    Questions are tried again while they fail for now; an order is not, unless the answer proves that it was not
-    processed. Orders are market orders for the day.
+    Questions are tried again while they fail for now; an order is sent once, and only as a market order for the day.
 
     Parameters
     ----------
@@ -58,6 +57,7 @@ class AlpacaVenue:
 
     name = "alpaca"
     sizes_buys = False
+    least_value = 1.0
 
     def __init__(self, credentials: Credentials, tries: Tries | None = None) -> None:
         from alpaca.data.historical.stock import StockHistoricalDataClient
@@ -143,12 +143,16 @@ class AlpacaVenue:
             raise
 
     def submit(self, order: Order) -> OrderReport:
-        """Send an order once, or again when it certainly was not processed; `Venue.submit` says what is raised.
+        """Send an order once; `Venue.submit` says what is raised.
 
         A quantity that must not be sent (not positive, not finite) is refused here.
         """
         fields = parsing.order_fields(order)
-        value = self._tries(lambda: self._post(order.client_id, fields))
+        try:
+            # Not submit_order: its model would make a float of the quantity.
+            value = answer(lambda: self._trading.post("/orders", fields), f"order {order.client_id}")
+        except RequestFailed as failure:
+            raise submit_error(failure) from failure
         try:
             report = parsing.order_report(parsing.row_of(value, "order"))
         except TemporaryError as error:
@@ -193,14 +197,6 @@ class AlpacaVenue:
         """Give back the connections."""
         for client in (self._trading, self._data):
             client._session.close()
-
-    def _post(self, client_id: str, fields: Mapping[str, str]) -> object:
-        try:
-            # Not submit_order: its model would make a float of the quantity.
-            return answer(lambda: self._trading.post("/orders", dict(fields)), f"order {client_id}")
-        except RequestFailed as failure:
-            # None of our errors but a `TemporaryError`, which says that nothing was processed, is tried again.
-            raise submit_error(failure) from failure
 
     def _asset(self, symbol: str) -> Asset:
         path, what = f"/assets/{quote(symbol, safe='')}", f"asset {symbol}"
@@ -251,7 +247,7 @@ class AlpacaVenue:
     def _tame(self, client: RESTClient, url: str) -> None:
         # alpaca-py repeats POSTs after a 504; its constructor takes 0 for "as usual".
         client._retry = 0
-        harden(client._session, url, self._credentials.redact)
+        harden(client._session, url, self._credentials.redact, self._tries.left)
 
 
 class AlpacaBroker(CollectingBroker):

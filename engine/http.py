@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ import requests
 import tenacity
 import urllib3
 from requests.adapters import HTTPAdapter
+from tenacity.stop import stop_base
 
 from engine.errors import TemporaryError
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 15.0
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 60.0
 """For a whole answer: a read's limit starts anew with every byte."""
 LONGEST_ANSWER = 64 * 2**20
 
@@ -75,36 +77,35 @@ class Tries:
     ----------
     attempts : the first one included.
     seconds : no new attempt begins later than this after the first.
-    until : by ``elapsed``; no attempt at all begins later, whatever is asked. None for no such end.
-    sleep, elapsed : wait and tell the time, so that tests need not.
+    sleep : waits, so that tests need not.
+    left : returns the seconds until whoever asks must end; no attempt begins after that, nor is waited for longer.
     """
 
     attempts: int = 5
     seconds: float = 45.0
-    until: float | None = None
     sleep: Callable[[float], None] = time.sleep
-    elapsed: Callable[[], float] = time.monotonic
+    left: Callable[[], float] = lambda: math.inf
 
     def __call__(self, call: Callable[[], T]) -> T:
         """Return what ``call`` returns; `TemporaryError` is tried again, unless it is an answer that will stand."""
-        if self.until is not None and self.elapsed() >= self.until:
-            raise TemporaryError("the time for this run is over, nothing more is asked or sent: run again")
         retrying = tenacity.Retrying(
             sleep=self.sleep,
-            stop=self._is_last,
+            stop=tenacity.stop_after_attempt(self.attempts)
+            | tenacity.stop_before_delay(self.seconds)
+            | _TimeIsOver(self.left),
             wait=_wait,
             retry=tenacity.retry_if_exception(_may_pass),
             reraise=True,
         )
         return retrying(call)
 
-    def _is_last(self, state: tenacity.RetryCallState) -> bool:
-        wait, passed = state.upcoming_sleep, state.seconds_since_start or 0.0
-        too_late = self.until is not None and self.elapsed() + wait >= self.until
-        return too_late or state.attempt_number >= self.attempts or passed + wait >= self.seconds
 
-
-def harden(session: requests.Session, url: str, redact: Callable[[str], str] = str) -> None:
+def harden(
+    session: requests.Session,
+    url: str,
+    redact: Callable[[str], str] = str,
+    left: Callable[[], float] = lambda: math.inf,
+) -> None:
     """Make a session of requests obey the limits above and raise `RequestFailed` for every status but success.
 
     Parameters
@@ -112,11 +113,12 @@ def harden(session: requests.Session, url: str, redact: Callable[[str], str] = s
     session : usually somebody else's, such as a client library's.
     url : what it is for; a proxy named by the environment must not see what is meant for this machine.
     redact : takes secrets out of what a service says.
+    left : as in `Tries`; a request is not sent after that.
     """
     session.trust_env = not is_loopback(urlsplit(url).hostname or "")
     session.max_redirects = 0
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _TimedAdapter())
+        session.mount(scheme, _TimedAdapter(left))
     session.hooks["response"].append(lambda response, *_args, **_options: _refuse_status(response, redact))
 
 
@@ -153,12 +155,29 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class _TimeIsOver(stop_base):
+    """Stops when the next wait would last longer than there is time."""
+
+    def __init__(self, left: Callable[[], float]) -> None:
+        self._left = left
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        return retry_state.upcoming_sleep >= self._left()
+
+
 class _TimedAdapter(HTTPAdapter):
     """Gives each request the limits that requests leaves out."""
 
+    def __init__(self, left: Callable[[], float]) -> None:
+        super().__init__()
+        self._left = left
+
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        options["timeout"] = options.get("timeout") or (CONNECT_SECONDS, READ_SECONDS)
-        end = time.monotonic() + ANSWER_SECONDS
+        left = self._left()
+        if left <= 0:
+            raise RequestFailed("not asked, because this run has lasted long enough: run again", sent=False)
+        options["timeout"] = options.get("timeout") or (min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
+        end = time.monotonic() + min(ANSWER_SECONDS, left)
         response = super().send(request, *args, **options)
         body = bytearray()
         while piece := response.raw.read1(_PIECE, decode_content=True):

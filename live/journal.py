@@ -110,14 +110,10 @@ class Journal:
         RunFolderError
             Also when the file is empty: a journal never is.
         """
-        if path.exists() and path.stat().st_size == 0:
-            raise RunFolderError(f"{path} is empty and should be a journal: restore it, or choose another --state")
         if not path.exists():
-            # Under another name until it is whole: whoever is killed meanwhile leaves no half-made journal.
-            beside = path.with_name(f".{path.name}.new")
-            beside.unlink(missing_ok=True)
-            cls(f"sqlite:///{beside.absolute()}", clock, durable, busy_seconds).dispose()
-            beside.replace(path)
+            _make(path)
+        elif path.stat().st_size == 0:
+            raise RunFolderError(f"{path} is empty and should be a journal: restore it, or choose another --state")
         return cls(f"sqlite:///{path.absolute()}", clock, durable, busy_seconds)
 
     def scratch(self) -> Journal:
@@ -414,6 +410,15 @@ def seal(before: str, number: int, time_utc: str, kind: str, payload: str) -> st
     """Return the hash of an entry of the audit log, which seals all entries before it too."""
     text = json.dumps([before, number, time_utc, kind, payload], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _make(path: Path) -> None:
+    """Make a journal beside its place and move it there: a kill on the way leaves none, never half of one."""
+    beside = path.with_name(f".{path.name}.new")
+    for left in (beside, beside.with_name(f"{beside.name}-journal")):
+        left.unlink(missing_ok=True)
+    Journal(f"sqlite:///{beside.absolute()}").dispose()
+    beside.replace(path)
 
 
 def _engine(url: str, durable: bool, busy_seconds: float) -> Engine:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from pathlib import Path
 from brokers.protocol import BarSource, SessionHours, Venue
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError
-from engine.http import Tries
 from engine.panel import MarketPanel
 from live.desk import Desk, KnownHours
 from live.journal import Journal
@@ -35,8 +33,6 @@ from marsfolio.paper.setup import (
     settle_identity,
 )
 
-COMMAND_SECONDS = 150.0
-"""After these a command that is no service asks nothing more, so that the last answer is there within 180 s."""
 COMING = timedelta(days=60)
 """So far ahead an exchange's sessions are known."""
 
@@ -62,7 +58,6 @@ def open_account(
     clock: Clock | None = None,
     start: date | None = None,
     rehearsal: Path | None = None,
-    seconds: float | None = None,
 ) -> Opened:
     """Return the account of a state folder, its venue connected and its journal open.
 
@@ -71,7 +66,6 @@ def open_account(
     clock : of a simulated account in a replay; the machine's when None.
     start : the session at whose close a new simulated account is opened; the last complete one when None.
     rehearsal : a folder for what has to be written though nothing is kept; the state folder stays as it is.
-    seconds : after these the broker is asked, and sent, nothing more; None for a service that runs on.
 
     Raises
     ------
@@ -94,7 +88,7 @@ def open_account(
             account = state / ACCOUNT_FILE if rehearsal is None else account_copy(state, rehearsal)
             at = simulated_venue(options, account, panel, chosen, clock or SystemClock(), start)
         else:
-            at = alpaca_venue(options, (rehearsal or state) / BARS_FOLDER, seconds)
+            at = alpaca_venue(options, (rehearsal or state) / BARS_FOLDER, waiter)
         notifier = Notifier.from_environment(os.environ, chosen.recipe.name, at.redact)
     except BaseException:
         journal.dispose()
@@ -180,21 +174,22 @@ def _last_closed(panel: MarketPanel, hours: Callable[[date, date], list[SessionH
     return closed[-1]
 
 
-def alpaca_venue(options: PaperOptions, cache: Path | None, seconds: float | None = COMMAND_SECONDS) -> Connection:
+def alpaca_venue(options: PaperOptions, cache: Path | None, waiter: Waiter) -> Connection:
     """Return the Alpaca account of the keys in the environment, and bars from there; keys are kept out of all logs.
 
     Parameters
     ----------
     cache : folder of bars; None keeps none.
-    seconds : after these nothing more is asked or sent; None for no such end.
+    waiter : knows how long may be asked.
     """
     from brokers.alpaca import AlpacaVenue
     from brokers.credentials import Credentials, SecretFilter
     from data_feeds.alpaca import AlpacaBars
+    from engine.http import Tries
 
     keys = Credentials.from_environment(os.environ)
-    tries = Tries(until=None if seconds is None else time.monotonic() + seconds)
     SecretFilter(keys.redact).install()
+    tries = Tries(sleep=waiter.wait, left=waiter.left)
     venue = AlpacaVenue(keys, tries)
     calendar = KnownHours(venue.hours)
 

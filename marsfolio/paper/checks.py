@@ -19,7 +19,7 @@ from live.journal import Journal
 from live.notify import Notifier
 from live.plan import PlanStatus
 from live.timing import StartTime, current_session, last_complete, next_session
-from live.waiting import SystemWaiter
+from live.waiting import COMMAND_SECONDS, SystemWaiter, Waiter
 from marsfolio.paper.account import Connection, account_copy, alpaca_venue, simulated_venue
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import (
@@ -170,11 +170,14 @@ def _trading(options: PaperOptions, state: Path) -> str:
 
 
 def _broker(checks: _Checks, options: PaperOptions, chosen: Chosen) -> None:
-    made = checks.run("keys and host", lambda: alpaca_venue(options, None), lambda _: "present, and a paper host")
+    waiter = SystemWaiter(COMMAND_SECONDS)
+    made = checks.run(
+        "keys and host", lambda: alpaca_venue(options, None, waiter), lambda _: "present, and a paper host"
+    )
     if made is None:
         return
     venue, skew = made.venue, made.skew_seconds
-    desk = _desk(made, chosen)
+    desk = _desk(made, chosen, waiter)
     account = checks.run("account", lambda: _account(venue), lambda a: f"{a.account_id}: cash {a.cash:,.2f}")
     for remark in () if account is None else account.remarks:
         checks.warn("account", remark)
@@ -189,9 +192,9 @@ def _account(venue: Venue) -> AccountState:
     return account
 
 
-def _desk(at: Connection, chosen: Chosen) -> Desk:
+def _desk(at: Connection, chosen: Chosen, waiter: Waiter) -> Desk:
     journal = Journal("sqlite://")
-    return Desk(at.venue, at.bars, journal, chosen.recipe, SystemWaiter(), skew_seconds=at.skew_seconds, hours=at.hours)
+    return Desk(at.venue, at.bars, journal, chosen.recipe, waiter, skew_seconds=at.skew_seconds, hours=at.hours)
 
 
 def _clock_and_bars(checks: _Checks, desk: Desk, skew: float | None) -> None:
@@ -255,4 +258,4 @@ def _simulated(checks: _Checks, options: PaperOptions, state: Path, panel: Marke
             lambda _: "kept here, without keys",
         )
         if made is not None:
-            _clock_and_bars(checks, _desk(made, chosen), SKEW_SECONDS)
+            _clock_and_bars(checks, _desk(made, chosen, SystemWaiter(COMMAND_SECONDS)), SKEW_SECONDS)

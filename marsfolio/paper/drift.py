@@ -17,9 +17,10 @@ from engine.panel import MarketPanel
 from engine.result import Result
 from live.journal import Fill, Journal
 from live.plan import Intent, Plan
+from live.waiting import COMMAND_SECONDS, SystemWaiter
 from marsfolio.paper.folder import Book, read_book
 from marsfolio.paper.options import PaperOptions, remembered
-from marsfolio.paper.setup import journal_of, panel_of, terms_of_options
+from marsfolio.paper.setup import BARS_FOLDER, journal_of, panel_of, terms_of_options
 
 PARTS = ("price", "timing", "costs", "rejected", "cash", "dividends", "other")
 LATE = timedelta(minutes=5)
@@ -82,7 +83,8 @@ def _panel(options: PaperOptions, state: Path, data: Path | None, book: Book) ->
         from marsfolio.paper.account import alpaca_venue
 
         last = book.closes[-1].session
-        panel = alpaca_venue(options, state).bars.panel(book.symbols, last, max(len(book.closes) + 5, 30))
+        bars = alpaca_venue(options, state / BARS_FOLDER, SystemWaiter(COMMAND_SECONDS)).bars
+        panel = bars.panel(book.symbols, last, max(len(book.closes) + 5, 30))
     missing = [str(day) for day in book.sessions if day not in panel.sessions]
     if missing:
         raise InputError(f"{panel.source} has no bars of {missing[0]}, which the account has: give --data another file")

@@ -15,8 +15,8 @@ from live.journal import Journal
 from live.plan import Intent, Plan
 from live.service import HEALTH_FILE
 from live.timing import StartTime, next_session
-from live.waiting import SystemWaiter
-from marsfolio.paper.account import COMMAND_SECONDS, open_account
+from live.waiting import COMMAND_SECONDS, SystemWaiter
+from marsfolio.paper.account import open_account
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import journal_of
 
@@ -136,7 +136,7 @@ def _order(intent: Intent) -> list[str]:
 def _from_venue(found: Status, options: PaperOptions, state: Path) -> None:
     with TemporaryDirectory() as folder:
         try:
-            desk = open_account(options, state, SystemWaiter(), rehearsal=Path(folder), seconds=COMMAND_SECONDS).desk
+            desk = open_account(options, state, SystemWaiter(COMMAND_SECONDS), rehearsal=Path(folder)).desk
         except MarsfolioError as error:
             found.trouble.append(f"the broker was not asked: {error}")
             return

@@ -10,14 +10,14 @@ from brokers.protocol import Order, OrderRefused, OutcomeUnknown, Side
 from engine.clock import SystemClock
 from engine.errors import MarsfolioError, RunFolderError, TradingStopped
 from live.desk import Desk
-from live.execution import cancel, midnight
+from live.following import cancel, midnight
 from live.journal import Journal
-from live.plan import ID_STEM, PlanStatus, Stage
+from live.plan import FLATTEN, ID_STEM, PlanStatus, Stage
 from live.splits import DOUBT, TRUSTED
 from live.timing import current_session
-from live.waiting import SystemWaiter
+from live.waiting import COMMAND_SECONDS, SystemWaiter
 from marsfolio.logs import run_log
-from marsfolio.paper.account import COMMAND_SECONDS, open_account
+from marsfolio.paper.account import open_account
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import journal_of
 
@@ -56,7 +56,7 @@ def halt_account(state: Path, reason: str, flatten: bool) -> list[str]:
 
 
 def _clear(options: PaperOptions, state: Path, flatten: bool) -> list[str]:
-    account = open_account(options, state, SystemWaiter(), seconds=COMMAND_SECONDS)
+    account = open_account(options, state, SystemWaiter(COMMAND_SECONDS))
     desk = account.desk
     try:
         told = [_cancel_all(desk)]
@@ -97,7 +97,7 @@ def _flatten(desk: Desk) -> list[str]:
     for holding in desk.venue.holdings():
         if holding.symbol not in desk.recipe.symbols or holding.available <= 0:
             continue
-        name = f"{ID_STEM}{hours.session}-{holding.symbol}-flatten-{now:%H%M%S}"
+        name = f"{ID_STEM}{hours.session}-{holding.symbol}{FLATTEN}{now:%H%M%S}"
         order = Order(name, hours.session, holding.symbol, Side.SELL, holding.available)
         with desk.journal.writing() as writer:
             writer.note("flatten", client_id=name, symbol=holding.symbol, quantity=holding.available)

@@ -40,14 +40,14 @@ def once(
 def work(options: PaperOptions, state: Path) -> Outcome:
     """Run one session of the account in a state folder that is held."""
     from live.session import run_session
-    from live.waiting import SystemWaiter
-    from marsfolio.paper.account import COMMAND_SECONDS, open_account
+    from live.waiting import COMMAND_SECONDS, SystemWaiter
+    from marsfolio.paper.account import open_account
     from marsfolio.paper.folder import write_folder
     from marsfolio.paper.stopping import stopped_by_signals
 
-    waiter = SystemWaiter()
+    waiter = SystemWaiter(COMMAND_SECONDS)
     with stopped_by_signals(waiter.stop):
-        desk = open_account(options, state, waiter, seconds=COMMAND_SECONDS).desk
+        desk = open_account(options, state, waiter).desk
         try:
             outcome = run_session(desk)
             desk.tell(outcome.message, outcome.exit_code != 0)
@@ -62,11 +62,11 @@ def rehearse(options: PaperOptions, state: Path) -> Outcome:
     from tempfile import TemporaryDirectory
 
     from live.session import run_session
-    from live.waiting import SystemWaiter
-    from marsfolio.paper.account import COMMAND_SECONDS, open_account
+    from live.waiting import COMMAND_SECONDS, SystemWaiter
+    from marsfolio.paper.account import open_account
 
     with TemporaryDirectory() as folder:
-        desk = open_account(options, state, SystemWaiter(), rehearsal=Path(folder), seconds=COMMAND_SECONDS).desk
+        desk = open_account(options, state, SystemWaiter(COMMAND_SECONDS), rehearsal=Path(folder)).desk
         try:
             return run_session(desk, dry_run=True)
         finally:
