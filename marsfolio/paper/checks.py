@@ -254,7 +254,7 @@ def _simulated(checks: _Checks, options: PaperOptions, state: Path, panel: Marke
         account = account_copy(state, Path(folder))
         made = checks.run(
             "account",
-            lambda: simulated_venue(options, account, panel, chosen, SystemClock(), None),
+            lambda: simulated_venue(options, account, panel, chosen),
             lambda _: "kept here, without keys",
         )
         if made is not None:
