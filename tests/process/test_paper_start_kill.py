@@ -1,4 +1,4 @@
-"""The command `paper once` killed at every change it makes in its state folder: the next one goes on as if nothing was."""
+"""`paper once` killed at every change of its state folder: the next one goes on as if nothing had been."""
 
 from __future__ import annotations
 
