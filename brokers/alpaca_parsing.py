@@ -140,9 +140,8 @@ def clock_time(value: object) -> datetime:
 def account_state(row: Row) -> AccountState:
     """Read an account."""
     what = "account"
-    account_id = optional(text, row, "id", what) or text(row, "account_number", what)
     return AccountState(
-        account_id,
+        text(row, "id", what),
         number(row, "cash", what),
         number(row, "equity", what),
         blocked=_blocked(row),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from brokers.protocol import SessionHours, Side
 from live.desk import Desk
@@ -73,6 +73,19 @@ class Execution:
         if any(intent.quantity < intent.wanted for intent in sized.buys):
             self.remarks.append(f"buys were shrunk to the cash present, {sized.cash:,.2f}")
         self._sender.send(sized.buys)
+
+    def send(self, intents: Iterable[Intent]) -> list[Intent]:
+        """Send these orders alone, wait for fills where waiting helps, and return the session's orders as they are now.
+
+        Raises
+        ------
+        TemporaryError, TradingStopped, Interrupted
+            As `run` does.
+        """
+        self._sender.send(intents)
+        if not self._desk.venue.sizes_buys and self._desk.time.now() >= self._hours.open:
+            self._wait_while(self._live, self._until)
+        return self._intents()
 
     def _intents(self) -> list[Intent]:
         return self._desk.journal.intents(self._session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -56,6 +57,7 @@ class Intent:
     wanted : shares that the plan asks for.
     quantity : shares of the order itself; less than wanted where cash or holdings did not allow more.
     filled, value, commission, slippage : booked so far; value is the sum of quantity times price.
+    split : shares that one share of the plan has become by splits; wanted and quantity are restated.
     reason : why it was refused, dropped or made smaller.
     """
 
@@ -73,6 +75,7 @@ class Intent:
     value: float = 0.0
     commission: float = 0.0
     slippage: float = 0.0
+    split: float = 1.0
     reason: str = ""
 
     @property
@@ -153,6 +156,12 @@ class Plan:
         found: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
         return found
 
+    @property
+    def digest(self) -> str:
+        """sha256 of the document."""
+        text = json.dumps(self.document(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
         """Return the plan of a document that `document` returned."""
@@ -219,8 +228,6 @@ def intents_of(plan: Plan, holdings: Mapping[str, Holding], least_value: float =
 
 ID_STEM = "v1-"
 """What the client ids of our orders begin with."""
-FLATTEN = "-flatten-"
-"""In the client ids of sales that the kill switch sends; no plan has them."""
 
 
 def client_id(session: date, symbol: str, side: Side, attempt: int = 1) -> str:

@@ -11,7 +11,8 @@ from engine.errors import TemporaryError, TradingStopped
 from live.books import CENT, absorb, book_differences, differences, open_books
 from live.desk import Desk
 from live.following import cancel, midnight, reports_of, settle, stop_unknown
-from live.plan import ENDED, FLATTEN, ID_STEM, NOT_FOUND, SMALLEST, PlanStatus, Stage, ending
+from live.plan import ENDED, ID_STEM, NOT_FOUND, SMALLEST, PlanStatus, Stage, ending
+from live.splits import splits_among
 from live.timing import last_complete
 
 READS = 3
@@ -51,8 +52,14 @@ def reconcile(
             raise TemporaryError(f"{lagging}: nothing is decided by it; run again")
         if found:
             last = last_complete(calendar, now)
+            splits = splits_among(desk, found, holdings, calendar, last)
+            split = {movement.symbol for movement in splits}
+            found = [(symbol, change) for symbol, change in found if symbol not in split]
             with desk.journal.writing() as writer:
-                fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
+                for movement in splits:
+                    writer.move(movement)
+                    remarks.append(f"{movement.symbol} was split: {movement.quantity_change:+g} shares")
+                fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
                 remarks += book_differences(writer, found, last.session if last else now.date(), fills)
         _remember_agreement(desk)
     remarks += _overdrawn(account)
@@ -81,7 +88,7 @@ def compare(desk: Desk) -> list[str]:
     _, _, found = _agreeing(desk, account, holdings)
     if lagging := _lagging(desk, found):
         return [lagging]
-    fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
+    fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
     return _overdrawn(account) + [
         f"after trading the account has {change:+,.2f} {symbol or 'of cash'} more than our books: it is taken over "
         "before the next decision"
@@ -117,7 +124,7 @@ def refuse_others(desk: Desk, session: date) -> None:
     stem = f"{ID_STEM}{session.isoformat()}-"
     known = {intent.client_id for intent in desk.journal.intents(session)}
     for report in desk.venue.orders(midnight(session)):
-        if report.client_id.startswith(stem) and report.client_id not in known and FLATTEN not in report.client_id:
+        if report.client_id.startswith(stem) and report.client_id not in known:
             raise TradingStopped(
                 f"order {report.client_id} is at the broker and was not sent from here: another service, or another "
                 "--state, trades this account; stop one of them, then run again on the next session's date"
@@ -171,8 +178,9 @@ def _lagging(desk: Desk, found: Sequence[tuple[str, float]]) -> str:
 
 
 def _remember_agreement(desk: Desk) -> None:
+    fills = desk.journal.count_fills()
     with desk.journal.writing() as writer:
-        writer.set_value("agreed_fills", len(desk.journal.fills()))
+        writer.set_value("agreed_fills", fills)
 
 
 def _finish_earlier(desk: Desk, session: date | None, dry_run: bool) -> list[str]:

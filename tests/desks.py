@@ -75,7 +75,12 @@ def desk_on(
     told: list[tuple[str, bool]] | None = None,
     seconds: float = math.inf,
 ) -> Desk:
-    """Return a desk that holds fixed weights (symbol to weight) on an Alpaca account at the server."""
+    """Return a desk that holds fixed weights (symbol to weight) on an Alpaca account at the server.
+
+    Parameters
+    ----------
+    seconds : after these the server is asked, and sent, nothing more.
+    """
     keys = Credentials(server.key, server.secret, server.url, server.url)
     waiter = ServerWaiter(server, seconds)
     tries = Tries(sleep=waiter.wait, left=waiter.left)
