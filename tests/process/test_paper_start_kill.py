@@ -30,7 +30,7 @@ def once(state: Path) -> None:
     """Do what the command does, with its flags on the first day and with what the folder remembers later."""
     resolved_options({}, state)
     with working(state):
-        work(OPTIONS, state, False)
+        work(OPTIONS, state)
 
 
 def killed_at(state: Path, change: int) -> int:
