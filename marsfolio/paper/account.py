@@ -59,6 +59,7 @@ def open_account(
     start: date | None = None,
     rehearsal: bool = False,
     trades: bool = True,
+    panel: MarketPanel | None = None,
 ) -> Opened:
     """Return the account of a state folder, its venue connected and its journal open.
 
@@ -67,6 +68,7 @@ def open_account(
     clock : of a simulated account in a replay; the machine's when None.
     start : the session at whose close a new simulated account is opened; the last complete one when None.
     rehearsal : work on copies, and keep nothing.
+    panel : the bars of a simulated account, where they are read already.
     trades : False to look at the account or to halt it; a replay is then seen at the time it has come to.
 
     Raises
@@ -77,7 +79,8 @@ def open_account(
         When a host is not allowed.
     """
     check_options(options)
-    panel = panel_of(options) if options.broker == "simulated" else None
+    if panel is None and options.broker == "simulated":
+        panel = panel_of(options)
     chosen = choose(options, panel)
     fresh = rehearsal and remembered(state) is None
     journal = Journal("sqlite://") if fresh else journal_of(options, state, clock, durable=clock is None)
