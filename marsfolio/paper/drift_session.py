@@ -72,16 +72,18 @@ def explain_session(
         wanted[fill["symbol"]] += fill["quantity"]
     costs = float(settled.fills["commission"].sum() + settled.fills["slippage"].sum())
     interest = float(settled.flows["amount"][settled.flows["kind"] == Flow.INTEREST].sum())
-    growing = float(held @ (prices.before * (prices.growth - 1.0)))
     gain = prices.now - prices.reference
+    before, traded = book.closes[t - 1].equity, float(wanted @ gain) - costs + interest
+    growing = float(held @ (prices.before * (prices.growth - 1.0)))
+    if bars.has_actions:  # the kernel has paid dividends and split shares, fractions of which it pays out
+        growing = settled.equity - before - traded
     fills = [fill for fill in book.fills if fill.session == session and not is_flattening_id(fill.order_id)]
     parts = dict.fromkeys(PARTS[:-1], 0.0)
     _add_fills(parts, fills, book, prices, hours, terms)
     _add_missed(parts, wanted, fills, book, session, settled, gain)
     parts["costs"] = costs - sum(fill.commission + fill.slippage for fill in fills)
     parts["dividends"] = float(held @ (prices.now - prices.before) + arrived[0] @ prices.now) + arrived[1] - growing
-    expected = book.closes[t - 1].equity + growing + float(wanted @ gain) - costs + interest
-    return expected, parts
+    return before + growing + traded, parts
 
 
 def _priced(
