@@ -57,6 +57,7 @@ def open_account(
     start: date | None = None,
     rehearsal: Path | None = None,
     trades: bool = True,
+    panel: MarketPanel | None = None,
 ) -> Opened:
     """Return the account of a state folder, its venue connected and its journal open.
 
@@ -65,6 +66,7 @@ def open_account(
     clock : of a simulated account in a replay; the machine's when None.
     start : the session at whose close a new simulated account is opened; the last complete one when None.
     rehearsal : a folder for what has to be written though nothing is kept; the state folder stays as it is.
+    panel : the bars of a simulated account, where they are read already.
     trades : False to look at the account or to halt it; a replay is then seen at the time it has come to.
 
     Raises
@@ -75,7 +77,8 @@ def open_account(
         When a host is not allowed.
     """
     check_options(options)
-    panel = panel_of(options) if options.broker == "simulated" else None
+    if panel is None and options.broker == "simulated":
+        panel = panel_of(options)
     chosen = choose(options, panel)
     new = rehearsal is None
     journal = journal_of(options, state, clock, durable=clock is None) if new else _journal_copy(options, state)

@@ -19,7 +19,7 @@ COMING = timedelta(days=60)
 
 
 class FileBars:
-    """The bars of a simulated account's file as they are now: the file is read again when it has changed."""
+    """The bars of a simulated account's file or folder as they are now: read again when that has changed."""
 
     def __init__(self, options: PaperOptions, panel: MarketPanel) -> None:
         self._options = options
@@ -43,14 +43,15 @@ class FileBars:
                 raise TemporaryError(f"{error}; it has just been changed: trying again later") from error
         return self._panel
 
-    def _now(self) -> tuple[int, int] | None:
+    def _now(self) -> tuple[tuple[str, int, int], ...]:
+        """Return name, time and size of the file, or of all files of a folder."""
         if self._path is None:
-            return None
+            return ()
         try:
-            found = self._path.stat()
+            files = sorted(self._path.rglob("*")) if self._path.is_dir() else [self._path]
+            return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
         except OSError as error:
             raise TemporaryError(f"{self._path} cannot be read ({error.strerror}): put the bars back there") from error
-        return found.st_mtime_ns, found.st_size
 
 
 class SimulatedHours:

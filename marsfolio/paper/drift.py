@@ -19,7 +19,7 @@ from engine.panel import MarketPanel
 from engine.rebalancer import Terms
 from engine.result import Result
 from live.waiting import COMMAND_SECONDS, SystemWaiter
-from marsfolio.paper.drift_session import PARTS, explain_session
+from marsfolio.paper.drift_session import PARTS, explain_session, known_closes
 from marsfolio.paper.folder import Book, held_of, read_book
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import BARS_FOLDER, journal_of, panel_of, terms_of_options
@@ -116,11 +116,11 @@ def drift_table(book: Book, panel: MarketPanel, terms: Terms, hours: Mapping[dat
     """
     backtest = shadow(book, panel, terms)
     theirs = backtest.equity[np.searchsorted(backtest.sessions, book.sessions)]
-    held = held_of(book, book.sessions)
+    held, known = held_of(book, book.sessions), known_closes(panel.close)
     rows = []
     for t in range(1, len(book.closes)):
         close = book.closes[t]
-        expected, parts = explain_session(book, panel, terms, t, held[t - 1], hours[close.session])
+        expected, parts = explain_session(book, panel, known, terms, t, held[t - 1], hours[close.session])
         drift = close.equity - expected
         found = {"session": str(close.session), "equity": close.equity, "expected": expected, "backtest": theirs[t]}
         rows.append({**found, "drift": drift, **parts, "other": drift - sum(parts.values())})

@@ -16,6 +16,7 @@ from engine.ledger import FillTiming, Flow
 from engine.limits import SHRUNK
 from engine.panel import FIELDS, MarketPanel
 from engine.rebalancer import Terms
+from engine.risk import VOLATILITY_WINDOW
 from engine.stored_book import Settled, settle_book
 from live.books import EXTERNAL
 from live.flattening import is_flattening_id
@@ -40,12 +41,19 @@ class _Prices:
 
 
 def explain_session(
-    book: Book, panel: MarketPanel, terms: Terms, t: int, held: FloatArray, hours: SessionHours
+    book: Book,
+    panel: MarketPanel,
+    known: FloatArray,
+    terms: Terms,
+    t: int,
+    held: FloatArray,
+    hours: SessionHours,
 ) -> tuple[float, dict[str, float]]:
     """Return the equity at which the backtest ends a session, and what took the account elsewhere.
 
     Parameters
     ----------
+    known : (T, N) `known_closes` of the panel.
     t : which of the account's closes ends the session.
     held : (N,) shares at the close before.
     hours : of the session.
@@ -56,49 +64,52 @@ def explain_session(
     """
     session = book.closes[t].session
     row = int(np.searchsorted(panel.sessions, np.datetime64(session)))
-    bars, prices = _priced(book, panel, terms, t, row)
+    bars, prices = _priced(book, panel, known, terms, t, row)
     arrived = _arrived(book, session, held, prices)
-    settled = _backtest(book, bars, terms, t, row, held, held + (0.0 if bars.has_actions else arrived[0]))
+    settled = _backtest(book, bars, terms, t, held, held + (0.0 if bars.has_actions else arrived[0]))
     wanted = np.zeros(len(held))
     for fill in settled.fills:
         wanted[fill["symbol"]] += fill["quantity"]
     costs = float(settled.fills["commission"].sum() + settled.fills["slippage"].sum())
     interest = float(settled.flows["amount"][settled.flows["kind"] == Flow.INTEREST].sum())
-    growing = float(held @ (prices.before * (prices.growth - 1.0)))
     gain = prices.now - prices.reference
+    before, traded = book.closes[t - 1].equity, float(wanted @ gain) - costs + interest
+    growing = float(held @ (prices.before * (prices.growth - 1.0)))
+    if bars.has_actions:  # the kernel has paid dividends and split shares, fractions of which it pays out
+        growing = settled.equity - before - traded
     fills = [fill for fill in book.fills if fill.session == session and not is_flattening_id(fill.order_id)]
     parts = dict.fromkeys(PARTS[:-1], 0.0)
     _add_fills(parts, fills, book, prices, hours, terms)
     _add_missed(parts, wanted, fills, book, session, settled, gain)
     parts["costs"] = costs - sum(fill.commission + fill.slippage for fill in fills)
     parts["dividends"] = float(held @ (prices.now - prices.before) + arrived[0] @ prices.now) + arrived[1] - growing
-    expected = book.closes[t - 1].equity + growing + float(wanted @ gain) - costs + interest
-    return expected, parts
+    return before + growing + traded, parts
 
 
-def _priced(book: Book, panel: MarketPanel, terms: Terms, t: int, row: int) -> tuple[MarketPanel, _Prices]:
-    """Return the bars, and the prices of a session, at the level of the account's marks.
+def _priced(
+    book: Book, panel: MarketPanel, known: FloatArray, terms: Terms, t: int, row: int
+) -> tuple[MarketPanel, _Prices]:
+    """Return the bars up to a session, as many as costs read, and its prices, at the level of the account's marks.
 
     Adjusted prices of the past are restated by every later dividend; only their ratios stay.
     """
-    close = _filled(panel.close)
     earlier = int(np.searchsorted(panel.sessions, np.datetime64(book.closes[t - 1].session)))
     before, now = (np.array([c.marks.get(s, 0.0) for s in book.symbols]) for c in book.closes[t - 1 : t + 1])
-    growth = close[row] / close[earlier]
-    bars = panel
+    growth = known[row] / known[earlier]
+    bars = panel.rows(max(0, row - VOLATILITY_WINDOW - 1), row + 1)
     if panel.growth is not None:
         growth = growth * panel.growth[row]
     else:
-        level = np.nan_to_num(now / close[row], nan=1.0)
+        level = np.nan_to_num(now / known[row], nan=1.0)
         level[level == 0.0] = 1.0
-        bars = replace(panel, **{name: getattr(panel, name) * level for name in FIELDS[:4]})
-    executed = bars.close[row] if terms.timing is FillTiming.NEXT_CLOSE else bars.open[row]
+        bars = replace(bars, **{name: getattr(bars, name) * level for name in FIELDS[:4]})
+    executed = bars.close[-1] if terms.timing is FillTiming.NEXT_CLOSE else bars.open[-1]
     reference = np.where(np.isnan(executed), now, executed)
     return bars, _Prices(before, now, np.nan_to_num(growth, nan=1.0), reference)
 
 
-def _filled(close: FloatArray) -> FloatArray:
-    """Return (T, N) the last known close at each session."""
+def known_closes(close: FloatArray) -> FloatArray:
+    """Return (T, N) the last close known at each session; NaN before the first."""
     rows = np.where(np.isnan(close), 0, np.arange(len(close))[:, None])
     last = np.maximum.accumulate(rows, axis=0)
     return np.asarray(close[last, np.arange(close.shape[1])])
@@ -118,9 +129,7 @@ def _arrived(book: Book, session: date, held: FloatArray, prices: _Prices) -> tu
     return shares, money
 
 
-def _backtest(
-    book: Book, bars: MarketPanel, terms: Terms, t: int, row: int, held: FloatArray, now: FloatArray
-) -> Settled:
+def _backtest(book: Book, bars: MarketPanel, terms: Terms, t: int, held: FloatArray, now: FloatArray) -> Settled:
     """Return one session of the kernel, from what the account had to what its plan wanted.
 
     Parameters
@@ -137,7 +146,7 @@ def _backtest(
         split = np.divide(now, held, out=np.ones(len(held)), where=held != 0.0)
         account.pending[:] = np.maximum((plan.held + plan.change) * split, 0.0)
         account.pending_row[0] = 0
-    return settle_book(bars, row, account, terms.rules)
+    return settle_book(bars, len(bars) - 1, account, terms.rules)
 
 
 def _month_volume(book: Book, last: date, terms: Terms) -> float:

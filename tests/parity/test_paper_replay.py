@@ -21,7 +21,9 @@ from agents.profiles.settings import MARSFOLIO
 from engine.limits import MODEL_LIMITS
 from engine.panel import FIELDS, MarketPanel, Window
 from engine.rebalancer import Terms
+from engine.tradelog import read_table
 from marsfolio.cli import progress as cli_progress
+from marsfolio.paper.drift_session import PARTS
 
 COSTS = """
 commission_per_share = 0.01
@@ -78,6 +80,9 @@ def assert_parity(strategy: str, first: str, last: str, terms: str) -> None:
     backtest = files_of("run")
     assert len(backtest["trades.csv"]) > 10
     assert_same_files(files_of("paper"), backtest, without=last)
+    assert run("paper drift --state paper --out drift.csv") == 0
+    drift = read_table(Path("drift.csv"))
+    assert drift[["drift", *PARTS]].abs().to_numpy().max() < 1e-5
 
 
 @pytest.mark.parametrize(
