@@ -112,7 +112,7 @@ class AlpacaBars:
         if not symbols or len(set(symbols)) < len(symbols) or lookback_bars < 1:
             raise InputError(f"bars need distinct symbols and lookback_bars >= 1, were {symbols} and {lookback_bars}")
         first, expected = self._range(last, lookback_bars)
-        kind = Kind(self._host, self._feed, ADJUSTMENT, tuple(sorted(symbols)))
+        kind = self.kind(symbols)
         bars, start = self._current(kind, first, last)
         check_coverage(bars, symbols, last)
         if expected is not None:
@@ -122,6 +122,10 @@ class AlpacaBars:
         if self._cache is not None:
             self._cache.save(kind, bars, start)
         return panel
+
+    def kind(self, symbols: Sequence[str], adjustment: str = ADJUSTMENT) -> Kind:
+        """Return what `fetch` is asked for."""
+        return Kind(self._host, self._feed, adjustment, tuple(sorted(symbols)))
 
     def close(self) -> None:
         """Give back the connections."""
@@ -144,13 +148,20 @@ class AlpacaBars:
             bars = {key: bar for key, bar in kept[0].items() if key[1] <= last}
             sessions = sorted({session for _, session in bars})
             if len(sessions) >= OVERLAP:
-                tail = self._fetch(kind, sessions[-OVERLAP], last)
+                tail = self.fetch(kind, sessions[-OVERLAP], last)
                 if _agree(bars, tail, sessions[-OVERLAP], kind.symbols):
                     return bars | tail, kept[1]
                 logger.info("bars were restated (a split or a dividend): all of them are fetched anew")
-        return self._fetch(kind, first, last), first
+        return self.fetch(kind, first, last), first
 
-    def _fetch(self, kind: Kind, first: date, last: date) -> Bars:
+    def fetch(self, kind: Kind, first: date, last: date) -> Bars:
+        """Return what there is from ``first`` to ``last``, each bar checked by itself.
+
+        Raises
+        ------
+        TemporaryError, TradingStopped
+            As `panel` does.
+        """
         bars: Bars = {}
         for start in range(0, len(kind.symbols), _SYMBOLS_A_REQUEST):
             query: Query = {
@@ -159,7 +170,7 @@ class AlpacaBars:
                 "start": _midnight(first).isoformat(),
                 # A bar is stamped with its midnight. A later end would be too recent for free data in the evening.
                 "end": (_midnight(last) + timedelta(hours=1)).isoformat(),
-                "adjustment": ADJUSTMENT,
+                "adjustment": kind.adjustment,
                 "feed": self._feed,
                 "limit": _PAGE,
             }

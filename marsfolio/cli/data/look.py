@@ -1,4 +1,4 @@
-"""`marsfolio data`: what is in a file of bars, and whether it can be trusted."""
+"""`marsfolio data info` and `check`: what is in a file or a store of bars, and whether it can be trusted."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marsfolio.cli.terminal import QUICK_START
 from marsfolio.config import ConfigOption
 
 if TYPE_CHECKING:
     from engine.panel import MarketPanel
-
-app = typer.Typer(help="Look at bars before using them.", rich_markup_mode=None, context_settings=QUICK_START)
 
 DataOption = Annotated[
     Path | None,
@@ -25,13 +22,6 @@ DataOption = Annotated[
 SymbolsOption = Annotated[str | None, typer.Option(help="Symbols to read, as in A,B; by default all.")]
 
 
-@app.callback(invoke_without_command=True)
-def _data(ctx: typer.Context) -> None:
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
-
-
-@app.command()
 def info(data: DataOption = None, symbols: SymbolsOption = None, config: ConfigOption = None) -> None:
     """Show sessions, symbols and missing bars."""
     from data_feeds.check import summarise
@@ -57,7 +47,6 @@ def info(data: DataOption = None, symbols: SymbolsOption = None, config: ConfigO
     _show_notes(notes)
 
 
-@app.command()
 def check(data: DataOption = None, symbols: SymbolsOption = None, config: ConfigOption = None) -> None:
     """Refuse invalid bars (exit code 2) and remark on suspicious ones (exit code 0)."""
     from data_feeds.check import find_problems
