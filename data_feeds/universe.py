@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ class Universe:
         return any(list(spans) != [(date.min, date.max)] for spans in self.spans.values())
 
     def members(self, sessions: SessionArray, symbols: Sequence[str]) -> BoolArray:
-        """Return (T, N) True where a symbol was a member in a session; one that the universe does not name never was."""
+        """Return (T, N) True where a symbol was a member in a session; one that is not named never was."""
         found = np.zeros((len(sessions), len(symbols)), dtype=bool)
         for i, symbol in enumerate(symbols):
             for first, last in self.spans.get(symbol, ()):
@@ -132,9 +133,8 @@ def _row(values: Sequence[str], expected: int, where: str) -> tuple[str, Span]:
     symbol, *days = (value.strip() for value in values)
     if not symbol or not symbol.isprintable() or " " in symbol:
         raise ConfigError(f"{where}: symbol must be a name without blanks, was {symbol!r}")
-    first, last = (
-        _day(text, default, where) for text, default in zip(days or ("", ""), (date.min, date.max), strict=True)
-    )
+    ends = zip(days or ("", ""), (date.min, date.max), strict=True)
+    first, last = (_day(text, default, where) for text, default in ends)
     if first > last:
         raise ConfigError(f"{where}: {symbol} must not leave before it joins, was {first} to {last}")
     return symbol, (first, last)
@@ -149,7 +149,7 @@ def _day(text: str, default: date, where: str) -> date:
 
 def _apart(symbol: str, spans: Iterable[Span], source: str) -> list[Span]:
     ordered = sorted(spans)
-    for (_, last), (first, _) in zip(ordered, ordered[1:], strict=False):
+    for (_, last), (first, _) in pairwise(ordered):
         if first <= last:
             raise ConfigError(
                 f"{source}: {symbol} is a member twice on {first}: let each membership end before the next"

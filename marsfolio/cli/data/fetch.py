@@ -109,10 +109,7 @@ def _opened(name: SourceName, feed: Feed | None, raw: bool) -> Iterator[Source]:
 def _day(text: str, name: str) -> date:
     from marsfolio.compose import parse_session
 
-    session = parse_session(text, name)
-    assert session is not None
-    day: date = session.item()
-    return day
+    return date.fromisoformat(str(parse_session(text, name)))
 
 
 def _report(outcome: Outcome, store: Path, last: date, total: int) -> None:

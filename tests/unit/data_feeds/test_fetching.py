@@ -60,7 +60,7 @@ def test_a_store_reads_as_a_file_of_the_same_bars(fetch: Callable[..., Outcome],
     assert read_panel(tmp_path / "bars.csv")[0].content_hash == panel.content_hash
     assert "adjusted for splits and dividends" in notes[0]
     assert read_panel(tmp_path / "store", ["BBB"])[0].symbols == ("BBB",)
-    with pytest.raises(DataError, match="AAB.*nearest: AAA"):
+    with pytest.raises(DataError, match=r"AAB.*nearest: AAA"):
         read_panel(tmp_path / "store", ["AAB"])
 
 
@@ -142,8 +142,9 @@ def test_a_fetch_that_dies_goes_on_where_it_was(
     assert asked(venue) == [("BBB", "2024-12-20")]
 
 
+@pytest.mark.parametrize("deadly", [0, 1])  # a file of bars, and the manifest
 def test_a_death_at_any_write_leaves_the_store_whole(
-    fetch: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fetch: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadly: int
 ) -> None:
     fetch("AAA", "BBB", last=DAYS[2])
     before = closes(tmp_path / "store")
@@ -156,13 +157,11 @@ def test_a_death_at_any_write_leaves_the_store_whole(
         written += 1
         swap(source, target)
 
-    for deadly in range(2):  # a file of bars, and the manifest
-        written = 0
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "replace", die)
-            with pytest.raises(KeyboardInterrupt):
-                fetch("AAA")
-        assert closes(tmp_path / "store") == before
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            fetch("AAA")
+    assert closes(tmp_path / "store") == before
     fetch("AAA", "BBB")
     assert {name: len(bars) for name, bars in closes(tmp_path / "store").items()} == {"AAA": 5, "BBB": 5}
     assert len(list((tmp_path / "store" / "bars").iterdir())) == 2
@@ -184,7 +183,7 @@ def test_one_process_writes_at_a_time_and_any_reads(fetch: Callable[..., Outcome
 
 def test_other_bars_are_not_mixed_in(fetch: Callable[..., Outcome], tmp_path: Path) -> None:
     fetch("AAA")
-    with pytest.raises(ConfigError, match="iex.*another --store"):
+    with pytest.raises(ConfigError, match=r"iex.*another --store"):
         fetch("AAA", feed="iex")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").touch()
