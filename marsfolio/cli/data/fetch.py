@@ -49,7 +49,11 @@ def fetch(
         Feed | None, typer.Option(help="Of Alpaca: sip, the whole market (default), or iex, one small exchange.")
     ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw/--adjusted", help="Prices as traded, with splits and dividends beside them.")
+        bool,
+        typer.Option(
+            "--raw/--adjusted",
+            help="Prices as traded, with splits and dividends beside them (of Yahoo: split-adjusted).",
+        ),
     ] = False,
     calendar: Annotated[
         str, typer.Option(help="Exchange whose sessions count, as exchange_calendars names it.")
@@ -92,7 +96,12 @@ def fetch(
 @contextmanager
 def _opened(name: SourceName, feed: Feed | None, raw: bool) -> Iterator[Source]:
     if name is SourceName.YAHOO:
-        raise ConfigError("--source yahoo is not there yet")
+        from data_feeds.yahoo import YahooHistory
+
+        if feed is not None:
+            raise ConfigError(f"--feed goes with --source alpaca, was {feed.value}")
+        yield YahooHistory(raw)
+        return
     from brokers.credentials import Credentials, SecretFilter
     from data_feeds.alpaca import AlpacaBars
     from data_feeds.alpaca_history import AlpacaHistory
