@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -30,6 +30,7 @@ _NEW_YORK = ZoneInfo("America/New_York")
 Row = Mapping[str, Any]
 Query = dict[str, str | int]
 Sessions = Callable[[date, date], Iterable[date]]
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ class AlpacaBars:
         idle = 0
         for _ in range(_MOST_PAGES):
             known = len(bars)
-            page, token = self._ask(query)
+            page, token = self.ask("/stocks/bars", query, _page)
             for symbol, row in page:
                 session = _session(symbol, row)
                 if symbol in symbols and first <= session <= last:
@@ -197,9 +198,16 @@ class AlpacaBars:
             query = {**query, "page_token": token}
         raise TemporaryError(f"bars: the pages of Alpaca's answer do not end ({len(tokens) + 1} read)")
 
-    def _ask(self, query: Query) -> tuple[list[tuple[str, Row]], str | None]:
+    def ask(self, path: str, query: Query, read: Callable[[object], T], version: str = "v2") -> T:
+        """Return what ``read`` makes of the answer to a request of market data, which is tried again while it fails.
+
+        Raises
+        ------
+        TemporaryError, TradingStopped
+            As `panel` does.
+        """
         try:
-            return self._tries(lambda: _page(answer(lambda: self._client.get("/stocks/bars", query), "bars")))
+            return self._tries(lambda: read(answer(lambda: self._client.get(path, query, api_version=version), "bars")))
         except RequestFailed as failure:
             if failure.status == 401:
                 raise TradingStopped(f"{failure}: look after the keys") from failure

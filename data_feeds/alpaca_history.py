@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from data_feeds.alpaca import AlpacaBars
+from data_feeds.alpaca_actions import actions_of, with_actions
 from data_feeds.bars import Bar
 from data_feeds.store import ADJUSTED, History, Row
 from engine.errors import TemporaryError
@@ -40,7 +41,10 @@ class AlpacaHistory:
         for (symbol, day), bar in self._bars.fetch(self._bars.kind(symbols, self.adjustment), first, last).items():
             _check(symbol, day, bar)
             found.setdefault(symbol, {})[day] = Row(*bar)
-        return found
+        if self.adjustment == ADJUSTED or not found:
+            return found
+        actions = actions_of(self._bars, sorted(found), first, last)
+        return {symbol: with_actions(history, actions.get(symbol, {})) for symbol, history in found.items()}
 
 
 def _check(symbol: str, day: date, bar: Bar) -> None:
