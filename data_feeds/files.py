@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def read_panel(path: Path, symbols: Sequence[str] | None = None) -> tuple[Market
     table.refuse_duplicates(t, i)
     closes_only = _has_closes_only(bars)
     bars |= read_actions(table)
-    grids = {name: _grid(values, t, i, (len(days), len(names))) for name, values in bars.items()}
+    grids: dict[str, Any] = {name: _grid(values, t, i, (len(days), len(names))) for name, values in bars.items()}
     panel = MarketPanel(days, names, **grids, closes_only=closes_only, source=str(path))
     notes = _notes(table, closes_only, currency)
     return panel, (*origin, *notes, *notes_on_actions(panel, table))

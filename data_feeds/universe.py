@@ -46,11 +46,16 @@ class Universe:
         return any(list(spans) != [(date.min, date.max)] for spans in self.spans.values())
 
     def members(self, sessions: SessionArray, symbols: Sequence[str]) -> BoolArray:
-        """Return (T, N) True where a symbol was a member in a session; one that is not named never was."""
+        """Return (T, N) True where a decision at a session's close may hold a symbol.
+
+        That is where it is a member on the next weekday, when the decision is carried out: changes are announced
+        before they take effect. A symbol that is not named is never one.
+        """
+        days = np.busday_offset(sessions, 1, roll="backward")
         found = np.zeros((len(sessions), len(symbols)), dtype=bool)
         for i, symbol in enumerate(symbols):
             for first, last in self.spans.get(symbol, ()):
-                found[:, i] |= (sessions >= np.datetime64(first, "D")) & (sessions <= np.datetime64(last, "D"))
+                found[:, i] |= (days >= np.datetime64(first, "D")) & (days <= np.datetime64(last, "D"))
         return found
 
 

@@ -79,8 +79,8 @@ def _backtest(run: Run, said: Mapping[str, Any], terms: Terms) -> Again:
     from marsfolio.compose import provenance_of
     from marsfolio.plans import Plan
 
-    limits = said["cap"], said["cash_buffer"]
-    trained, market, terms = market_of(said["model"], said["data"], said["symbols"], terms, *limits)
+    more = said["cap"], said["cash_buffer"], said["universe"]
+    trained, market, terms = market_of(said["model"], said["data"], said["symbols"], terms, *more)
     span = span_of(run, market.panel)
     choice = said["untrained"], str(said["strategy"]), list(said["param"] or ())
     plan = plan_of(trained, *choice, market, terms, span, said["rebalance"], said["weights"], said["agent"])

@@ -32,6 +32,7 @@ from marsfolio.cli.options import (
     Strategy,
     Symbols,
     Trials,
+    UniverseOption,
     Untrained,
     Weights,
     costs_of,
@@ -51,6 +52,7 @@ def backtest(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     model: ModelFolder = None,
     untrained: Untrained = False,
     agent: Agent = None,
@@ -87,6 +89,7 @@ def backtest(
     from marsfolio.cli.results import in_words, print_metrics
     from marsfolio.compose import (
         absolute_benchmark,
+        absolute_universe,
         holding,
         load_benchmark,
         log_look,
@@ -102,7 +105,7 @@ def backtest(
     dearest = max(ladder)
     terms = terms_of(cash, ladder[dearest], fill, fractional)
     with recording(out, KIND):
-        trained, market, terms = market_of(model, data, symbols, terms, cap, cash_buffer)
+        trained, market, terms = market_of(model, data, symbols, terms, cap, cash_buffer, universe)
         span = window(market.panel, start, end, "--start/--end")
         plan = plan_of(trained, untrained, str(strategy), param, market, terms, span, rebalance, weights, agent)
         of_benchmark, remarks = load_benchmark(benchmark, market.panel, span, cash)
@@ -111,7 +114,12 @@ def backtest(
         if trained is not None and not untrained:
             log_look(trained, result.metrics(), market.panel.content_hash)
         remarks = remarks_of(plan, market, trained, result) + remarks
-        options = {**resolved(ctx), **absolute_benchmark(benchmark), **_stated(costs, commission_bps, slippage_bps)}
+        options = {
+            **resolved(ctx),
+            **absolute_benchmark(benchmark),
+            **absolute_universe(universe),
+            **_stated(costs, commission_bps, slippage_bps),
+        }
         options |= {} if plan.own is None else {"strategy": plan.own.name}
         of_all = provenance_of(market.panel, trained, weights, plan.own)
         provenance = {**of_all, "costs": plan.terms.costs.table()}
