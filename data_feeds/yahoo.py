@@ -84,8 +84,8 @@ def through_yfinance(session: Any = None) -> Ask:
         from yfinance.exceptions import YFRateLimitError, YFTickerMissingError
     except ImportError as error:
         raise ConfigError(
-            "--source yahoo needs the package yfinance, which is not installed: pip install 'marsfolio[yahoo]', or "
-            "pip install -e '.[yahoo]' in a clone"
+            "--source yahoo needs the package yfinance, which is not installed: run pip install -e '.[yahoo]' in the "
+            "clone of marsfolio"
         ) from error
     yfinance.config.debug.hide_exceptions = False  # otherwise a failure is an empty table, as for an unknown symbol
 

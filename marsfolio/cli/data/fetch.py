@@ -107,12 +107,13 @@ def _opened(name: SourceName, feed: Feed | None, raw: bool) -> Iterator[Source]:
     from data_feeds.alpaca_history import AlpacaHistory
 
     keys = Credentials.from_environment(os.environ)
-    SecretFilter(keys.redact).install()
+    uninstall = SecretFilter(keys.redact).install()
     bars = AlpacaBars(keys, (feed or Feed.SIP).value)
     try:
         yield AlpacaHistory(bars, raw)
     finally:
         bars.close()
+        uninstall()
 
 
 def _day(text: str, name: str) -> date:

@@ -157,5 +157,5 @@ def test_bars_outside_the_span_are_left_out() -> None:
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yfinance", None)
-    with pytest.raises(ConfigError, match=r"marsfolio\[yahoo\]"):
+    with pytest.raises(ConfigError, match=r"\.\[yahoo\]"):
         YahooHistory()

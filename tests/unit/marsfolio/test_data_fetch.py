@@ -44,7 +44,7 @@ def test_a_store_is_fetched_looked_at_and_traded(venue: FakeAlpaca, capsys: pyte
     assert run("data", "info", "--data", "bars") == 0
     hash_line = capsys.readouterr().out.split("content hash: ")[1].splitlines()[0]
     flags = ("--strategy", "equal_weight", "--null-paths", "0", "--engine", "kernel")
-    assert run("backtest", "--data", "bars", "--out", "run", *flags) == 0
+    assert run("backtest", "--data", "bars", "--benchmark", "bars:AAA", "--out", "run", *flags) == 0
     assert tomllib.loads(Path("run/config.toml").read_text())["provenance"]["data_hash"] == hash_line
     assert fetch("--symbols", "AAA,BBB") == 0
     assert len(venue.requests) == 1
@@ -78,6 +78,17 @@ def test_what_is_asked_wrongly_is_refused(
     assert fetch(*arguments) == 2
     assert message in capsys.readouterr().err
     assert not venue.requests
+
+
+def test_flags_may_come_from_a_configuration_file(venue: FakeAlpaca, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.toml").write_text('[data.fetch]\nsymbols = "AAA"\nstart = 2024-12-20\nend = 2024-12-27\nstore = "bars"\n')
+    assert run("data", "fetch", "--config", "c.toml") == 0
+    assert "1 loaded" in capsys.readouterr().out
+
+
+def test_yahoo_has_no_feeds(venue: FakeAlpaca, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fetch("--symbols", "A", "--source", "yahoo", "--feed", "iex") == 2
+    assert "--feed goes with --source alpaca" in capsys.readouterr().err
 
 
 def test_refused_keys_need_a_person(venue: FakeAlpaca, capsys: pytest.CaptureFixture[str]) -> None:
