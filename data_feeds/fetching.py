@@ -19,8 +19,8 @@ from data_feeds.store import (
     Row,
     is_store,
     locked,
-    read_history,
     read_manifest,
+    read_tail,
     write_manifest,
     write_symbol,
 )
@@ -100,7 +100,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One symbol to ask for from ``start`` on; ``kept`` are the bars that stay if the source still agrees."""
+    """One symbol to ask for from ``start`` on; ``kept`` are the store's bars since, which the source must repeat."""
 
     symbol: str
     start: date
@@ -180,8 +180,8 @@ class _Fetch:
         if entry.asked_to >= self._last:
             self._outcome.complete.append(symbol)
             return None
-        kept = read_history(self._folder, entry)
-        return _Job(symbol, sorted(kept)[-OVERLAP:][0], entry.asked_from, kept)
+        kept = read_tail(self._folder, entry, OVERLAP)
+        return _Job(symbol, min(kept), entry.asked_from, kept)
 
     def _chunks(self, jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
         """Yield jobs that are asked for together: of one start, and about as many as fill one answer."""
@@ -199,11 +199,11 @@ class _Fetch:
             if job.symbol not in found:
                 continue
             history = found[job.symbol]
-            if job.kept and not _agree(job.kept, history, job.start):
+            if job.kept and not _agree(job.kept, history):
                 logger.info("%s was restated (a split or a dividend): all of it is fetched anew", job.symbol)
                 anew.append(_Job(job.symbol, job.asked_from, job.asked_from, restated=True))
             else:
-                self._keep(job, {**job.kept, **history})
+                self._keep(job, history)
         return anew
 
     def _ask(self, chunk: list[_Job]) -> dict[str, History]:
@@ -228,7 +228,8 @@ class _Fetch:
         newest = max(history)
         late = newest < self._last <= newest + timedelta(days=LATE_DAYS)
         asked = (job.asked_from, newest if late else self._last)
-        self._manifest = write_symbol(self._folder, self._manifest, job.symbol, history, asked)
+        after = job.start if job.kept else None
+        self._manifest = write_symbol(self._folder, self._manifest, job.symbol, history, asked, after)
         of_kind = self._outcome.restated if job.restated else self._outcome.grown if job.kept else self._outcome.loaded
         of_kind.append(job.symbol)
 
@@ -246,9 +247,9 @@ def _manifest_for(folder: Path, source: Source) -> Manifest:
     return manifest
 
 
-def _agree(kept: History, again: History, since: date) -> bool:
+def _agree(kept: History, again: History) -> bool:
     """Return whether what is fetched again says what it said; volumes are corrected later on."""
-    return all(day in again and _same(row, again[day]) for day, row in kept.items() if day >= since)
+    return all(day in again and _same(row, again[day]) for day, row in kept.items())
 
 
 def _same(one: Row, other: Row) -> bool:

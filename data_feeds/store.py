@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_feeds.table import Table
@@ -143,18 +144,16 @@ def read_store(folder: Path, symbols: Sequence[str] | None = None) -> Table:
     return Table(folder, columns, np.arange(table.num_rows, dtype="int64"), ())
 
 
-def read_history(folder: Path, entry: Entry) -> History:
-    """Return the bars of one symbol.
+def read_tail(folder: Path, entry: Entry, count: int) -> History:
+    """Return the last ``count`` bars of a symbol.
 
     Raises
     ------
     DataError
         When the file is damaged.
     """
-    try:
-        table = _read_file(folder, entry)
-    except FileNotFoundError as error:
-        raise DataError(f"{error.filename} is missing: fetch the store anew into another folder") from error
+    table = _read_known(folder, entry)
+    table = table.slice(max(0, table.num_rows - count))
     names = [name for name in Row._fields if name in table.column_names]
     values = zip(*(table.column(name).to_pylist() for name in names), strict=True)
     days = table.column("date").to_pylist()
@@ -188,15 +187,35 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def write_symbol(folder: Path, manifest: Manifest, symbol: str, history: History, asked: tuple[date, date]) -> Manifest:
-    """Write a symbol's bars to a file of their own, and return the manifest that names it; it is not written yet."""
-    days = sorted(history)
-    data = _parquet_of(symbol, days, history, manifest.adjustment)
+def write_symbol(
+    folder: Path,
+    manifest: Manifest,
+    symbol: str,
+    history: History,
+    asked: tuple[date, date],
+    after: date | None = None,
+) -> Manifest:
+    """Write a symbol's bars to a file of their own, and return the manifest that names it; it is not written yet.
+
+    Parameters
+    ----------
+    history : the bars; not empty.
+    asked : the span that the source was asked for.
+    after : keep what the store has of earlier days; None keeps nothing.
+    """
+    table = _table_of(symbol, history, manifest.adjustment)
+    if after is not None:
+        old = _read_known(folder, manifest.entries[symbol])
+        table = pa.concat_tables([old.filter(pc.less(old.column("date"), pa.scalar(after))), table])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.combine_chunks(), sink, write_page_checksum=True)
+    data = bytes(sink.getvalue())
     digest = hashlib.sha256(data).hexdigest()
     # Quoted, because a symbol such as BRK/B or ^GSPC is no name of a file.
     name = f"{BARS}/{quote(symbol, safe='')}-{digest[:12]}.parquet"
     _write_whole(folder / name, data)
-    entry = Entry(name, digest, len(days), days[0], days[-1], *asked)
+    days = table.column("date")
+    entry = Entry(name, digest, table.num_rows, days[0].as_py(), days[-1].as_py(), *asked)
     return replace(manifest, entries={**manifest.entries, symbol: entry})
 
 
@@ -221,6 +240,13 @@ def _entry(said: Mapping[str, Any]) -> Entry:
     return Entry(str(said["file"]), str(said["sha256"]), int(said["rows"]), **days)
 
 
+def _read_known(folder: Path, entry: Entry) -> Any:
+    try:
+        return _read_file(folder, entry)
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename} is missing: fetch the store anew into another folder") from error
+
+
 def _read_file(folder: Path, entry: Entry) -> Any:
     path = folder / entry.file
     data = path.read_bytes()
@@ -229,13 +255,12 @@ def _read_file(folder: Path, entry: Entry) -> Any:
     return pq.read_table(pa.BufferReader(data))
 
 
-def _parquet_of(symbol: str, days: Sequence[date], history: History, adjustment: str) -> bytes:
+def _table_of(symbol: str, history: History, adjustment: str) -> Any:
+    days = sorted(history)
     names = FIELDS if adjustment == ADJUSTED else (*FIELDS, *ACTIONS)
     columns = {"date": pa.array(days, pa.date32()), "symbol": pa.array([symbol] * len(days))}
     columns |= {name: pa.array([getattr(history[day], name) for day in days], pa.float64()) for name in names}
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, write_page_checksum=True)
-    return bytes(sink.getvalue())
+    return pa.table(columns)
 
 
 def _write_whole(path: Path, data: bytes) -> None:
