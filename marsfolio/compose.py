@@ -91,6 +91,23 @@ def _of_universe(market: Market, universe: Universe) -> Market:
     return Market(replace(panel, member=members), tuple(notes))
 
 
+def check_universe(universe: str | None, settings: AnySettings | None) -> None:
+    """Refuse to train on a universe that changes what would keep the shares of those that leave it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the way out.
+    """
+    from agents.profiles.settings import ProfileSettings
+
+    if universe is not None and settings is not None and not isinstance(settings, ProfileSettings):
+        raise ConfigError(
+            "--universe goes with the setting marsfolio and its ablations, and with strategies: the environment of "
+            "other settings keeps what leaves; train these on --symbols that never leave"
+        )
+
+
 def parse_symbols(text: str | None) -> list[str] | None:
     """Return the symbols of a comma-separated list; None for None."""
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

@@ -20,6 +20,7 @@ from marsfolio.cli.options import (
     NullPaths,
     SlippageBps,
     Symbols,
+    UniverseOption,
     costs_of,
     terms_of,
 )
@@ -52,6 +53,7 @@ def evaluate(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     episodes: Annotated[
         list[str] | None,
         typer.Option(help="Episodes of what is trained: N for all, or SETTING=N; the setting's own when absent."),
@@ -82,7 +84,7 @@ def evaluate(
 ) -> None:
     """Evaluate methods over windows and seeds, beside baselines, chance and intervals: one table, one page."""
     from engine.limits import MODEL_LIMITS
-    from marsfolio.compose import with_limits
+    from marsfolio.compose import absolute_universe, with_limits
     from marsfolio.evaluation.output import write_output
     from marsfolio.evaluation.plan import evaluating
 
@@ -90,10 +92,10 @@ def evaluate(
     terms = with_limits(
         terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional), cap, cash_buffer, MODEL_LIMITS
     )
-    plan = _plan(out, data, symbols, windows, methods, seeds, terms, null_paths, episodes, update_every)
+    plan = _plan(out, data, symbols, universe, windows, methods, seeds, terms, null_paths, episodes, update_every)
     with evaluating(out):
         _compute(plan, jobs)
-        answer = write_output(plan, resolved(ctx), resamples, trials, _statistics)
+        answer = write_output(plan, {**resolved(ctx), **absolute_universe(universe)}, resamples, trials, _statistics)
     _say(plan, answer)
 
 
@@ -101,6 +103,7 @@ def _plan(
     out: Path,
     data: Path | None,
     symbols: str | None,
+    universe: str | None,
     windows: list[str],
     methods: list[str],
     seeds: list[int],
@@ -109,7 +112,7 @@ def _plan(
     episodes: list[str] | None,
     update_every: list[str] | None,
 ) -> Evaluation:
-    from marsfolio.compose import load_market, parse_symbols
+    from marsfolio.compose import absolute_universe, check_universe, load_market, parse_symbols
     from marsfolio.evaluation.methods import Overrides, parse_methods
     from marsfolio.evaluation.periods import parse_periods
     from marsfolio.evaluation.plan import Evaluation, check_seeds
@@ -119,7 +122,9 @@ def _plan(
     chosen = parse_methods(methods, overrides)
     numbers = check_seeds(seeds)
     names = parse_symbols(symbols)
-    market = load_market(data, names)
+    for method in chosen:
+        check_universe(universe, method.settings)
+    market = load_market(data, names, universe)
     hashes = {one.name: _hash(market.panel, one.fold(market.panel).test.last) for one in periods}
     return Evaluation(
         out.absolute(),
@@ -132,6 +137,7 @@ def _plan(
         null_paths,
         hashes,
         _notes(market, [remark for one in periods for remark in one.clipped(market.panel)]),
+        **absolute_universe(universe),
     )
 
 

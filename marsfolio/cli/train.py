@@ -21,6 +21,7 @@ from marsfolio.cli.options import (
     SettingName,
     SlippageBps,
     Symbols,
+    UniverseOption,
     costs_of,
     terms_of,
 )
@@ -38,6 +39,7 @@ def train(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     setting: SettingName = "marsfolio",
     ablation: Annotated[
         str | None, typer.Option(help="A named variant of the setting, with one part left out.")
@@ -64,12 +66,20 @@ def train(
     from agents.settings import settings_of
     from agents.training import check_model_folder, with_episodes, with_update_every
     from engine.limits import MODEL_LIMITS
-    from marsfolio.compose import load_market, parse_symbols, parse_window, trainer_of, with_limits
+    from marsfolio.compose import (
+        check_universe,
+        load_market,
+        parse_symbols,
+        parse_window,
+        trainer_of,
+        with_limits,
+    )
 
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
     settings = with_update_every(with_episodes(settings_of(setting, ablation), episodes), update_every)
     check_model_folder(out, resume)
-    market = load_market(data, parse_symbols(symbols))
+    check_universe(universe, settings)
+    market = load_market(data, parse_symbols(symbols), universe)
     for note in market.notes:
         print(f"note: {note}")
     trainer = trainer_of(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from evaluations import WINDOWS, write_bars
 
 from data_feeds.files import read_panel
 from engine.backtest import run_policy
@@ -140,3 +141,21 @@ def test_single_orders_do_not_go_with_a_universe(capsys: pytest.CaptureFixture[s
     flags = ("--data", "bars.csv", "--universe", "members.csv", "--strategy", "mine.py:Mine")
     assert run("backtest", "--out", "one", *flags) == ConfigError.exit_code
     assert "--universe is for target weights" in capsys.readouterr().err
+
+
+def test_an_evaluation_holds_members_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    write_bars(Path("long.csv"))
+    Path("members.csv").write_text("symbol,first,last\nAAA,,\nBBB,,2020-05-29\nCCC,2020-05-01,\n")
+    flags = ("--windows", WINDOWS[0], "--data", "long.csv", "--universe", "members.csv", "--null-paths", "3")
+    few = ("--jobs", "1", "--resamples", "20", "--seeds", "0")
+    assert run("evaluate", "--out", "out", "--methods", "equal_weight", *flags, *few) == 0
+    assert tomllib.loads(Path("out/config.toml").read_text())["evaluate"]["universe"] == str(
+        Path("members.csv").resolve()
+    )
+    assert "3 of its 3 symbols have bars" in capsys.readouterr().out
+
+
+def test_settings_whose_environment_keeps_what_leaves_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--train", "2024-01-01:2024-01-04", "--validation", "2024-01-05:2024-01-09", "--out", "model")
+    assert run("train", *flags, "--setting", "published", "--data", "bars.csv", "--universe", "members.csv") == 2
+    assert "keeps what leaves" in capsys.readouterr().err
