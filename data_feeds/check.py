@@ -211,7 +211,10 @@ def _jumps(panel: MarketPanel, column: int, rows: IntArray) -> Iterator[Finding]
         if row == passed:
             continue
         session, value = sessions[row], float(returns[row - 1])
-        kind, cause = _cause(panel, column, rows, row)
+        if comes_back(returns, row - 1):
+            kind, cause = Kind.BAD_PRICE, "undone by the next close, as a wrong price is"
+        else:
+            kind, cause = _cause(panel, column, rows, row)
         passed = row + 1 if kind is Kind.BAD_PRICE else -1
         text = f"{symbol} returned {value:+.1%} on {session}: {cause}"
         yield Finding(kind, symbol, session, session, 1, value, text)
@@ -220,8 +223,6 @@ def _jumps(panel: MarketPanel, column: int, rows: IntArray) -> Iterator[Finding]
 def _cause(panel: MarketPanel, column: int, rows: IntArray, row: int) -> tuple[Kind, str]:
     open_, close, volume = (values[rows, column] for values in (panel.open, panel.close, panel.volume))
     missing = "declared" if panel.has_actions else "adjusted"
-    if comes_back(close, row):
-        return Kind.BAD_PRICE, "undone by the next close, as a wrong price is"
     split = split_move(open_, close, volume, row)
     if split is None:
         return Kind.JUMP, f"news, or a split that is not {missing}"

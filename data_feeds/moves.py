@@ -50,11 +50,9 @@ def split_move(open_: FloatArray, close: FloatArray, volume: FloatArray, row: in
     return SplitMove(name, _stays(close, move, row) and _volume_follows(volume, move, row))
 
 
-def comes_back(close: FloatArray, row: int) -> bool:
-    """Return whether a close is undone by the next: the one after is within 5 % of the one before."""
-    if row + 1 >= len(close):
-        return False
-    return bool(abs(close[row + 1] / close[row - 1] - 1) <= _BACK)
+def comes_back(returns: FloatArray, row: int) -> bool:
+    """Return whether a return (of R) is undone by the next: both together are within 5 %."""
+    return row + 1 < len(returns) and bool(abs((1 + returns[row]) * (1 + returns[row + 1]) - 1) <= _BACK)
 
 
 def _stays(close: FloatArray, move: float, row: int) -> bool:
