@@ -50,8 +50,10 @@ class Market:
     notes: tuple[str, ...] = ()
 
 
-def load_market(data: Path | None, symbols: Sequence[str] | None = None, universe: str | None = None) -> Market:
-    """Return the bars of a file or a store, or the bundled sample when there is none.
+def load_market(
+    data: Path | Market | None, symbols: Sequence[str] | None = None, universe: str | None = None
+) -> Market:
+    """Return the bars of a file or a store, those in memory, or the bundled sample when there is neither.
 
     Parameters
     ----------
@@ -66,6 +68,11 @@ def load_market(data: Path | None, symbols: Sequence[str] | None = None, univers
     """
     if universe is not None:
         return _of_universe(load_market(data, symbols), read_universe(universe))
+    if isinstance(data, Market):
+        # In the panel's order, as a file's would be.
+        known = data.panel.symbols
+        ordered = sorted(symbols or (), key=lambda symbol: known.index(symbol) if symbol in known else len(known))
+        return replace(data, panel=data.panel.select(ordered)) if symbols is not None else data
     if data is None:
         panel = load_sample()
         return Market(panel.select(list(symbols)) if symbols else panel, ("using the bundled sample",))
@@ -170,7 +177,7 @@ def provenance_of(
     """Return what a run's config.toml says of its data, its model, its file of target weights and its strategy's."""
     of_model = {} if model is None else {"seed": model.manifest["seed"], "model_hash": model.hash}
     of_weights = {} if weights is None else {"weights_hash": hashlib.sha256(weights.read_bytes()).hexdigest()}
-    of_strategy = {} if own is None else {"strategy_hash": own.hash}
+    of_strategy = {} if own is None else {"strategy_hash": own.hash or None}
     return {"data_hash": panel.content_hash, **of_model, **of_weights, **of_strategy}
 
 
@@ -358,12 +365,16 @@ def holding(plan: AnyPlan) -> Plan:
 
 
 def market_of_model(
-    path: Path, data: Path | None, symbols: Sequence[str] | None = None, universe: str | None = None
+    path: Path | Model,
+    data: Path | Market | None,
+    symbols: Sequence[str] | None = None,
+    universe: str | None = None,
 ) -> tuple[Model, Market]:
     """Return a model and the bars it trades: of its symbols in its order, or of any where it is not tied to some.
 
     Parameters
     ----------
+    path : the model, or its folder.
     symbols : those to trade, for a model that may; all in the data for None.
     universe : as for `load_market`.
 
@@ -376,11 +387,11 @@ def market_of_model(
     """
     from agents.checkpoint import load_model
 
-    model = load_model(path)
+    model = load_model(path) if isinstance(path, Path) else path
     if model.symbols is None:
         return model, load_market(data, symbols, universe)
     if symbols is not None:
-        raise ConfigError(f"--symbols goes with a model of any universe: {path} trades those it was trained on")
+        raise ConfigError(f"--symbols goes with a model of any universe: {model.path} trades those it was trained on")
     market = load_market(data, model.symbols, universe)
     return model, Market(market.panel.select(model.symbols), market.notes)
 
