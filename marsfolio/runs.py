@@ -117,6 +117,13 @@ class Run:
         """The table of decisions.parquet."""
         return self._read("decisions.parquet", DECISION_COLUMNS)
 
+    def arrow_decisions(self) -> Any:
+        """Return the table of decisions.parquet as Arrow's, in which thousands of symbols need little memory."""
+        import pyarrow.parquet as pq
+
+        names = ["session", "symbol"]
+        return pq.read_table(self.path / "decisions.parquet", read_dictionary=names).combine_chunks()
+
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """The entries of metrics.json; None where undefined."""
@@ -289,7 +296,7 @@ def write_run(
     staging = staging_folder(place)
     try:
         staging.mkdir(parents=True)
-        told = list(dict.fromkeys([*_timing_remarks(result), *result.remarks(), *remarks]))
+        told = told_of(result, remarks)
         write_config(staging / "config.toml", kind, command, options, {**provenance, "remarks": told})
         _write_tables(staging, result, benchmark, tables or {})
         write_values(staging / "metrics.json", result.metrics())
@@ -336,13 +343,27 @@ def write_config(
     path: Path, kind: str, command: str, options: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
     """Write the config.toml of a run or an evaluation; parameters as in `write_run`, versions are added."""
+    document = config_document(kind, command, options, provenance)
+    path.write_text(tomli_w.dumps(document, multiline_strings=False), encoding="utf-8")
+
+
+def config_document(
+    kind: str, command: str, options: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what config.toml says; parameters as in `write_config`."""
     document = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
         command: options,
         "provenance": {**provenance, "versions": versions()},
     }
-    path.write_text(tomli_w.dumps(_plain(document), multiline_strings=False), encoding="utf-8")
+    plain: dict[str, Any] = _plain(document)
+    return plain
+
+
+def told_of(result: Result, remarks: Iterable[str]) -> list[str]:
+    """Return all remarks of a run: on its timing, its result's own, and others."""
+    return list(dict.fromkeys([*_timing_remarks(result), *result.remarks(), *remarks]))
 
 
 def _write_tables(

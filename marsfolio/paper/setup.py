@@ -22,7 +22,7 @@ from engine.rebalancer import Schedule, Terms
 from live.deciding import Recipe, no_check
 from live.guards import Guards
 from live.journal import Journal
-from marsfolio.cli.options import costs_of, is_own
+from marsfolio.choice import costs_of, is_own
 from marsfolio.compose import load_market, market_of_model, parse_symbols, with_limits
 from marsfolio.paper.options import BROKERS, CONFIG_FILE, KIND, PaperOptions
 from marsfolio.runs import write_config
