@@ -23,7 +23,7 @@ from engine.errors import Interrupted, PolicyError, RunFolderError, TemporaryErr
 from live.desk import Desk
 from live.guards import Guards
 from live.journal import Journal, Writer
-from live.plan import Stage
+from live.plan import PlanStatus, Stage
 from live.session import Kind, run_session
 from marsfolio.paper.switch import _resume
 
