@@ -29,6 +29,7 @@ from marsfolio.logs import logged_at, open_log, run_log
 from marsfolio.report.page import render
 from marsfolio.report.writing import write_whole
 from marsfolio.staging import claimed, mend, staging_folder, swap
+from marsfolio.values import json_value, plain
 
 EQUITY_COLUMNS = ("session", "equity", "cash", "gross_exposure", "turnover", "drawdown")
 DECISION_COLUMNS = ("session", "symbol", "target_weight", "executed_weight", "limit_applied")
@@ -357,8 +358,8 @@ def config_document(
         command: options,
         "provenance": {**provenance, "versions": versions()},
     }
-    plain: dict[str, Any] = _plain(document)
-    return plain
+    found: dict[str, Any] = plain(document)
+    return found
 
 
 def told_of(result: Result, remarks: Iterable[str]) -> list[str]:
@@ -402,27 +403,6 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as TOML knows it; None is left out of tables."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value.item() if hasattr(value, "item") else value
-
-
-def json_value(value: Any) -> Any:
-    """Return a value as JSON knows it; None for numbers that are not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): json_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_value(item) for item in value]
-    value = _plain(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -21,7 +21,8 @@ from marsfolio.backtesting import KIND, Finished, Judging, finish, stated_costs
 from marsfolio.choice import check_choice, costs_of, market_of, plan_of, terms_of
 from marsfolio.compose import absolute_benchmark, load_benchmark, window
 from marsfolio.plans import ENGINES
-from marsfolio.runs import config_document, json_value, recording, told_of
+from marsfolio.runs import config_document, recording, told_of
+from marsfolio.values import json_value
 from strategies.loader import OwnStrategy, own_of
 from strategies.registry import WEIGHTS
 

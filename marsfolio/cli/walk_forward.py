@@ -234,4 +234,6 @@ def _print_folds(table: pd.DataFrame) -> None:
         ]
         for row in _records(table)
     ]
-    print_table("Windows", ["", "training", "test", "total return", "max drawdown", "Sharpe ratio"], rows)
+    print_table(
+        "Windows", ["", "training", "test", "total return", "max drawdown", "Sharpe ratio"], rows, _records(table)
+    )
