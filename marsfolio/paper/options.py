@@ -14,6 +14,7 @@ from marsfolio.config import check_version, read_toml
 
 KIND = "paper"
 CONFIG_FILE = "config.toml"
+JOURNAL_FILE = "paper.db"
 BROKERS = ("alpaca", "simulated")
 
 
