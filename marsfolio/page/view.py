@@ -127,6 +127,7 @@ class View:
     health: Health
     alerts: tuple[Alert, ...]
     today: Today | None
+    last_traded: date | None
     holdings: tuple[Holding, ...]
     sessions: tuple[SessionRow, ...]
     charts: Mapping[str, Any]
@@ -153,6 +154,7 @@ def view_of(rows: Rows, options: PaperOptions, health: Health) -> View:
         health=health,
         alerts=alerts_of(rows, health),
         today=None if plan is None else today_of(plan, rows.orders),
+        last_traded=max((session for session, count in rows.counts.items() if count.orders), default=None),
         holdings=_holdings(rows, plan),
         sessions=_sessions(rows),
         charts=_charts(rows, benchmark),

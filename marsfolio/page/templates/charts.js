@@ -45,7 +45,8 @@ function draw(place, {sessions, series, format, exact, stacked = false, zero = f
   const readout = document.createElement("div");
   readout.className = "readout";
   place.append(readout);
-  const height = place.clientHeight - 28, width = place.clientWidth, n = sessions.length;
+  const short = place.classList.contains("low"), tall = place.clientWidth > 700;
+  const height = short ? (tall ? 130 : 110) : (tall ? 280 : 220), width = place.clientWidth, n = sessions.length;
   const tops = stacked ? stack(series) : series.map(({values}) => values);
   const all = tops.flat().filter(value => value !== null);
   if (!all.length) return;
@@ -62,19 +63,20 @@ function draw(place, {sessions, series, format, exact, stacked = false, zero = f
     node(svg, "line", {class: "grid", x1: left, x2: width, y1: y(mark), y2: y(mark)});
     node(svg, "text", {x: left - 8, y: y(mark) + 4, "text-anchor": "end"}, format(mark));
   }
-  for (const [i, text] of timeTicks(sessions, Math.max(2, Math.floor((width - left) / 84)))) {
+  for (const [i, text] of timeTicks(sessions, Math.max(2, Math.floor((width - left) / 66)))) {
     if (x(i) < width - 24) node(svg, "text", {x: x(i), y: height - 2, "text-anchor": x(i) < left + 20 ? "start" : "middle"}, text);
   }
-  tops.forEach((values, k) => {
-    const {tone, dashed, area} = series[k];
+  // The first line, the account's own, lies above the others.
+  for (let j = 0; j < tops.length; j++) {
+    const k = stacked ? j : tops.length - 1 - j, values = tops[k], {tone, dashed, area} = series[k];
     if (stacked) {
       const under = k ? tops[k - 1] : values.map(() => 0);
       node(svg, "path", {class: `stack ${tone}`, d: band(values, under, x, y), ...(series[k].fill && {fill: series[k].fill})});
-      return;
+      continue;
     }
     if (area) node(svg, "path", {class: `area ${tone}`, d: band(values, values.map(() => 0), x, y)});
     node(svg, "path", {class: `line ${tone}${dashed ? " dashed" : ""}`, d: path(values, x, y)});
-  });
+  }
   const cross = node(svg, "line", {class: "cross", y1: 6, y2: bottom, visibility: "hidden"});
   const show = i => {
     place.chosen = i;
