@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -131,22 +132,14 @@ class Reader:
         RunFolderError
             When it is damaged, or of a newer format.
         """
-        # No message of the database's own: it may hold an address.
-        try:
-            with self._engine.connect() as connection, connection.begin():
-                if self.database is None:
-                    connection.exec_driver_sql("BEGIN")
-                return self._rows(connection)
-        except OperationalError as error:
-            raise TemporaryError(
-                "the journal is locked or cannot be reached just now: this page tries again by itself"
-            ) from error
-        except DatabaseError as error:
-            raise RunFolderError("the journal is damaged or not one: `marsfolio paper audit` says more") from error
+        with _telling(), self._engine.connect() as connection, connection.begin():
+            if self.database is None:
+                connection.exec_driver_sql("BEGIN")
+            return self._rows(connection)
 
     def orders(self, session: date) -> tuple[Mapping[str, Any], ...]:
-        """Return the orders of a session, as rows of the table."""
-        with self._engine.connect() as connection:
+        """Return the orders of a session, as rows of the table; raises what `read` does."""
+        with _telling(), self._engine.connect() as connection:
             return _orders(connection, session)
 
     def dispose(self) -> None:
@@ -191,6 +184,19 @@ class Reader:
         known = self._closes[-1].session if self._closes else date.min
         for row in connection.execute(sa.select(table).where(table.c.session > known).order_by(table.c.session)):
             self._closes.append(CloseRow(*row))
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Say what went wrong without the database's own words: they may hold its address."""
+    try:
+        yield
+    except DatabaseError as error:
+        if isinstance(error, OperationalError) and "no such table" not in str(error.orig):
+            raise TemporaryError(
+                "the journal is locked or cannot be reached just now: this page tries again by itself"
+            ) from error
+        raise RunFolderError("the journal is damaged or not one: `marsfolio paper audit` says more") from error
 
 
 def _orders(connection: Connection, session: date) -> tuple[Mapping[str, Any], ...]:
