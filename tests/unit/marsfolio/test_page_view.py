@@ -187,7 +187,7 @@ def titles(rows: Rows, said: Health | None = None) -> list[tuple[str, str]]:
 
 def test_alerts_name_what_a_person_should_act_on(rows: Rows) -> None:
     last = rows.plans[-1]
-    assert titles(rows) == [("warn", f"1 orders of {last.session} failed")]
+    assert titles(rows) == [("warn", f"1 order of {last.session} failed")]
     halted = replace(
         rows, values={**rows.values, "halt": {"time_utc": "2024-02-01T15:00:00+00:00", "reason": "a drill"}}
     )
