@@ -6,9 +6,7 @@ They load compilers and tables that the page itself does without, and the page l
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import csv
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +16,6 @@ from pathlib import Path
 
 SWITCH_SECONDS = 120.0
 DRIFT_SECONDS = 300.0
-NICENESS = 10
 PAUSE_SECONDS = 20.0
 """A replay books many sessions a second: the comparison is made no more often than this."""
 
@@ -31,7 +28,7 @@ class Told:
     lines: tuple[str, ...]
 
 
-async def command(arguments: Sequence[str], seconds: float, niceness: int = 0) -> Told:
+async def command(arguments: Sequence[str], seconds: float) -> Told:
     """Run a marsfolio command and return what it printed; one that takes too long is ended."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -40,9 +37,6 @@ async def command(arguments: Sequence[str], seconds: float, niceness: int = 0) -
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    if niceness:
-        with contextlib.suppress(OSError):  # it may have ended already
-            os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
     try:
         said, errors = await asyncio.wait_for(process.communicate(), seconds)
     except TimeoutError:
@@ -97,7 +91,7 @@ class Backtest:
     async def _compute(self) -> None:
         with tempfile.TemporaryDirectory(prefix="marsfolio-page-") as folder:
             out = Path(folder) / "drift.csv"
-            told = await command(["paper", "drift", f"--state={self.state}", f"--out={out}"], DRIFT_SECONDS, NICENESS)
+            told = await command(["paper", "drift", f"--state={self.state}", f"--out={out}"], DRIFT_SECONDS)
             if told.code == 0:
                 self.equity, self.trouble = _backtest_of(out), ""
             else:

@@ -111,7 +111,13 @@ def _of_session(rows: Rows) -> list[Alert]:
     if failed:
         names = ", ".join(f"{order['side']} {order['symbol']}" for order in failed[:5])
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
-        found.append(Alert("warn", f"{len(failed)} order{'s' * (len(failed) > 1)} of {last.session} failed", f"{names}{more}; reasons below."))
+        found.append(
+            Alert(
+                "warn",
+                f"{len(failed)} order{'s' * (len(failed) > 1)} of {last.session} failed",
+                f"{names}{more}; reasons below.",
+            )
+        )
     since = rows.closes[-1].session if rows.closes else last.decided
     for session, kind, symbol, amount, change in rows.movements:
         if kind == "external" and session >= since:

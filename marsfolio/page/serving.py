@@ -29,6 +29,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
+        sock.listen()  # who reads the address may ask at once
     except OSError as error:
         raise ConfigError(
             f"cannot listen on --host {host} --port {port}: {error.strerror}; give another, or --port 0"

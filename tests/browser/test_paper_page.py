@@ -160,6 +160,11 @@ def test_the_page_follows_the_journal_and_keeps_the_place_of_its_reader(browser:
     assert str(day) in text(browser, "#equity .readout")
     assert browser.execute_script("return document.querySelector('#sessions-box').scrollTop") == 90
     assert focused(browser) == "open-halt"
+    browser.execute_script("document.querySelector('#equity-chart').focus()")
+    add_close(served.state, 54_322.0)
+    browser.execute_script("look()")
+    wait(browser, lambda window: "54,322.00" in text(window, "[data-part=tiles]"))
+    assert focused(browser) == "equity-chart"
 
 
 def test_a_server_that_went_away_is_said_and_what_was_known_stays(browser: Any, served: Served) -> None:
@@ -192,7 +197,7 @@ def test_a_shorter_stretch_is_drawn_and_read_with_the_arrow_keys(browser: Any, s
     find(browser, "#range-1M").click()
     assert browser.execute_script(points) == 21
     assert find(browser, "#range-1M").get_attribute("aria-pressed") == "true"
-    browser.execute_script("document.querySelector('#equity svg').focus()")
+    browser.execute_script("document.querySelector('#equity-chart').focus()")
     last = text(browser, "#equity .readout")
     press(browser, Keys.ARROW_LEFT)
     assert text(browser, "#equity .readout") != last

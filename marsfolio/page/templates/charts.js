@@ -40,7 +40,7 @@ const percent = digits => value => `${(100 * value).toFixed(digits).replace("-",
 
 /** Draw one chart; `series` are {name, values, tone, dashed, area}, with `stacked` on top of each other. */
 function draw(place, {sessions, series, format, exact, stacked = false, zero = false}) {
-  const at = place.querySelector("svg") ? place.chosen : null;
+  const at = place.chosen, focused = place.contains(document.activeElement);
   place.replaceChildren();
   const readout = document.createElement("div");
   readout.className = "readout";
@@ -58,7 +58,7 @@ function draw(place, {sessions, series, format, exact, stacked = false, zero = f
   const left = Math.max(...marks.map(mark => format(mark).length)) * 7 + 8, bottom = height - 20;
   const x = i => left + (n > 1 ? i / (n - 1) : 0.5) * (width - left - 8);
   const y = value => 6 + (high - value) / (high - low || 1) * (bottom - 6);
-  const svg = node(place, "svg", {height, tabindex: 0, role: "img", "aria-label": label(sessions, series, exact)});
+  const svg = node(place, "svg", {height, id: `${place.id}-chart`, tabindex: 0, role: "img", "aria-label": label(sessions, series, exact)});
   for (const mark of marks) {
     node(svg, "line", {class: "grid", x1: left, x2: width, y1: y(mark), y2: y(mark)});
     node(svg, "text", {x: left - 8, y: y(mark) + 4, "text-anchor": "end"}, format(mark));
@@ -100,7 +100,8 @@ function draw(place, {sessions, series, format, exact, stacked = false, zero = f
     event.preventDefault();
     show(Math.min(n - 1, Math.max(0, to)));
   });
-  show(at !== null && at !== undefined && at < n ? at : null);
+  show(at < n ? at : null);
+  if (focused) svg.focus();
 }
 
 function stack(series) {

@@ -86,24 +86,24 @@ const remember = root => root.querySelectorAll("[data-part]").forEach(part => pa
 
 function replace(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html");
-  let redraw = false;
+  let redraw = false, focused = "";
   for (const part of fresh.querySelectorAll("[data-part]")) {
     const name = part.dataset.part, text = part.outerHTML;
     if (parts.get(name) === text) continue;
     parts.set(name, text);
     const old = live.querySelector(`[data-part="${name}"]`);
-    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+    if (old.contains(document.activeElement)) focused = document.activeElement.id;
     const scrolled = old.querySelector(".tall")?.scrollTop || 0;
     const made = document.importNode(part, true);
     old.replaceWith(made);
     made.classList.add("changed");
     if (scrolled) made.querySelector(".tall")?.scrollTo(0, scrolled);
-    if (focused) document.getElementById(focused)?.focus();
     writeTimes(made);
     if (name === "equity") writeRanges();
     redraw ||= ["data", "equity", "agents"].includes(name);
   }
   if (redraw) drawAll();
+  if (focused) document.getElementById(focused)?.focus();
   writeAge();
 }
 
