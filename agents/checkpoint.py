@@ -112,14 +112,7 @@ def load_model(path: Path) -> Model:
     CheckpointError
         When the folder is missing, unfinished, damaged, or was not made by this program.
     """
-    manifest, digest = _read_manifest(path)
-    for name, expected in manifest["files"].items():
-        found = hashlib.sha256(_read(path / name)).hexdigest()
-        if found != expected:
-            raise CheckpointError(
-                f"{path / name} is damaged: its sha256 is {found[:12]}..., the manifest says {expected[:12]}...; "
-                "restore the folder or train again"
-            )
+    manifest, digest = _verified(path)
     try:
         settings = settings_from(manifest.get("method", "ensemble"), manifest["settings"])
         learned = learned_of(settings, manifest, safetensors.torch.load(_read(path / WEIGHTS)))
@@ -127,6 +120,17 @@ def load_model(path: Path) -> Model:
         reason = str(error).splitlines()[-1].strip()  # torch lists every tensor, a line each
         raise CheckpointError(f"{path} does not fit together: {reason}; train again") from error
     return Model(path, manifest, digest, settings, learned)
+
+
+def verify_model(path: Path) -> str:
+    """Return the hash of a model folder, after every byte of it was verified; nothing is loaded.
+
+    Raises
+    ------
+    CheckpointError
+        As `load_model` does.
+    """
+    return _verified(path)[1]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -175,6 +179,18 @@ def read_looks(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{log} cannot be read: {error}; it lists every look at a test window") from error
+
+
+def _verified(path: Path) -> tuple[dict[str, Any], str]:
+    manifest, digest = _read_manifest(path)
+    for name, expected in manifest["files"].items():
+        found = hashlib.sha256(_read(path / name)).hexdigest()
+        if found != expected:
+            raise CheckpointError(
+                f"{path / name} is damaged: its sha256 is {found[:12]}..., the manifest says {expected[:12]}...; "
+                "restore the folder or train again"
+            )
+    return manifest, digest
 
 
 def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:

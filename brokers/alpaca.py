@@ -57,6 +57,7 @@ class AlpacaVenue:
 
     name = "alpaca"
     sizes_buys = False
+    least_value = 1.0
 
     def __init__(self, credentials: Credentials, tries: Tries | None = None) -> None:
         from alpaca.data.historical.stock import StockHistoricalDataClient

@@ -68,11 +68,18 @@ def desk_on(
     fractional: bool = False,
     cache: Path | None = None,
     told: list[tuple[str, bool]] | None = None,
+    seconds: float | None = None,
 ) -> Desk:
-    """Return a desk that holds fixed weights (symbol to weight) on an Alpaca account at the server."""
+    """Return a desk that holds fixed weights (symbol to weight) on an Alpaca account at the server.
+
+    Parameters
+    ----------
+    seconds : after these the server is asked, and sent, nothing more.
+    """
     keys = Credentials(server.key, server.secret, server.url, server.url)
     waiter = ServerWaiter(server)
-    tries = Tries(sleep=waiter.wait)
+    until = None if seconds is None else waiter.elapsed() + seconds
+    tries = Tries(until=until, sleep=waiter.wait, elapsed=waiter.elapsed)
     venue = AlpacaVenue(keys, tries)
     calendar = KnownHours(venue.hours)
     bars = AlpacaBars(keys, "sip", cache, lambda a, b: [h.session for h in calendar(a, b)], tries)

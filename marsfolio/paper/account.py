@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def open_account(
     waiter: Waiter,
     clock: Clock | None = None,
     start: date | None = None,
-    rehearsal: bool = False,
+    rehearsal: Path | None = None,
 ) -> Opened:
     """Return the account of a state folder, its venue connected and its journal open.
 
@@ -64,7 +65,7 @@ def open_account(
     ----------
     clock : of a simulated account in a replay; the machine's when None.
     start : the session at whose close a new simulated account is opened; the last complete one when None.
-    rehearsal : work on a copy of the journal, and keep nothing.
+    rehearsal : a folder for what has to be written though nothing is kept; the state folder stays as it is.
 
     Raises
     ------
@@ -78,18 +79,16 @@ def open_account(
     simulated = options.broker == "simulated"
     panel = panel_of(options) if simulated else None
     chosen = choose(options, panel)
-    fresh = rehearsal and remembered(state) is None
-    journal = Journal("sqlite://") if fresh else journal_of(options, state, clock, durable)
+    journal = journal_of(options, state, clock, durable) if rehearsal is None else _journal_copy(options, state)
     try:
         settle_identity(journal, chosen.identity, state)
-        if rehearsal:
-            journal = journal.scratch()
-        else:
+        if rehearsal is None:
             remember(state, options, chosen.identity)
         if panel is not None:
-            at = simulated_venue(options, state, panel, chosen, clock or SystemClock(), start)
+            account = state / ACCOUNT_FILE if rehearsal is None else account_copy(state, rehearsal)
+            at = simulated_venue(options, account, panel, chosen, clock or SystemClock(), start)
         else:
-            at = alpaca_venue(options, state)
+            at = alpaca_venue(options, (rehearsal or state) / BARS_FOLDER)
         notifier = Notifier.from_environment(os.environ, chosen.recipe.name, at.redact)
     except BaseException:
         journal.dispose()
@@ -97,6 +96,23 @@ def open_account(
     guards, now = guards_of(options), clock or SystemClock()
     desk = Desk(at.venue, at.bars, journal, chosen.recipe, waiter, guards, notifier, at.skew_seconds, now, at.hours)
     return Opened(desk, options, panel)
+
+
+def _journal_copy(options: PaperOptions, state: Path) -> Journal:
+    if remembered(state) is None:
+        return Journal("sqlite://")
+    journal = journal_of(options, state)
+    try:
+        return journal.scratch()
+    finally:
+        journal.dispose()
+
+
+def account_copy(state: Path, folder: Path) -> Path:
+    """Return the file of a copy, in ``folder``, of the simulated account of a state folder; of none for a new one."""
+    if (state / ACCOUNT_FILE).exists():
+        shutil.copyfile(state / ACCOUNT_FILE, folder / ACCOUNT_FILE)
+    return folder / ACCOUNT_FILE
 
 
 @dataclass(frozen=True)
@@ -118,9 +134,9 @@ class Connection:
 
 
 def simulated_venue(
-    options: PaperOptions, state: Path, panel: MarketPanel, chosen: Chosen, clock: Clock, start: date | None
+    options: PaperOptions, account: Path, panel: MarketPanel, chosen: Chosen, clock: Clock, start: date | None
 ) -> Connection:
-    """Return the embedded account of a state folder, and its bars."""
+    """Return the embedded account in a file, made when there is none, and its bars."""
     from brokers.embedded import EmbeddedVenue
     from data_feeds.panel_source import PanelBars
 
@@ -130,7 +146,7 @@ def simulated_venue(
     def provider() -> MarketPanel:
         return panel
 
-    venue = EmbeddedVenue(state / ACCOUNT_FILE, provider, chosen.recipe.terms, clock, hours, opened)
+    venue = EmbeddedVenue(account, provider, chosen.recipe.terms, clock, hours, opened)
     return Connection(venue, PanelBars(provider))
 
 
@@ -158,8 +174,13 @@ def _last_closed(panel: MarketPanel, hours: Callable[[date, date], list[SessionH
     return closed[-1]
 
 
-def alpaca_venue(options: PaperOptions, state: Path) -> Connection:
-    """Return the Alpaca account of the keys in the environment, and bars from there; keys are kept out of all logs."""
+def alpaca_venue(options: PaperOptions, cache: Path | None) -> Connection:
+    """Return the Alpaca account of the keys in the environment, and bars from there; keys are kept out of all logs.
+
+    Parameters
+    ----------
+    cache : folder of bars; None keeps none.
+    """
     from brokers.alpaca import AlpacaVenue
     from brokers.credentials import Credentials, SecretFilter
     from data_feeds.alpaca import AlpacaBars
@@ -172,7 +193,7 @@ def alpaca_venue(options: PaperOptions, state: Path) -> Connection:
     def sessions(first: date, last: date) -> list[date]:
         return [hours.session for hours in calendar(first, last)]
 
-    bars = AlpacaBars(keys, options.feed, state / BARS_FOLDER, sessions)
+    bars = AlpacaBars(keys, options.feed, cache, sessions)
     return Connection(venue, bars, None if keys.on_loopback else SKEW_SECONDS, keys.redact, calendar)
 
 

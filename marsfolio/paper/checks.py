@@ -18,7 +18,7 @@ from live.journal import Journal
 from live.notify import Notifier
 from live.timing import StartTime, current_session, last_complete, next_session
 from live.waiting import SystemWaiter
-from marsfolio.paper.account import Connection, alpaca_venue, simulated_venue
+from marsfolio.paper.account import Connection, account_copy, alpaca_venue, simulated_venue
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import (
     SKEW_SECONDS,
@@ -83,14 +83,14 @@ def check_account(options: PaperOptions, state: Path) -> list[Finding]:
     simulated = options.broker == "simulated"
     panel = checks.run("data", lambda: panel_of(options), _described) if simulated else None
     chosen = checks.run("strategy", lambda: choose(options, panel), _named)
-    checks.run("limits", lambda: guards_of(options))
+    checks.run("limits", lambda: guards_of(options), lambda guards: guards.words)
     checks.run("start", lambda: StartTime.parse(options.at), lambda start: f"--at {start.text}")
     checks.run("notifications", lambda: _notifications(options), str)
     if chosen is None or (simulated and panel is None):
         return checks.findings
     checks.run("identity", lambda: _identity(options, state, chosen))
     if panel is None:
-        _broker(checks, options, state, chosen)
+        _broker(checks, options, chosen)
     else:
         _simulated(checks, options, state, panel, chosen)
     return checks.findings
@@ -142,8 +142,8 @@ def _identity(options: PaperOptions, state: Path, chosen: Chosen) -> str:
     return "the same strategy as before" + (f"; HALTED since {halted['time_utc']}" if halted else "")
 
 
-def _broker(checks: _Checks, options: PaperOptions, state: Path, chosen: Chosen) -> None:
-    made = checks.run("keys and host", lambda: alpaca_venue(options, state), lambda _: "present, and a paper host")
+def _broker(checks: _Checks, options: PaperOptions, chosen: Chosen) -> None:
+    made = checks.run("keys and host", lambda: alpaca_venue(options, None), lambda _: "present, and a paper host")
     if made is None:
         return
     venue, skew = made.venue, made.skew_seconds
@@ -203,12 +203,11 @@ def _assets(checks: _Checks, venue: Venue, chosen: Chosen) -> None:
 def _simulated(checks: _Checks, options: PaperOptions, state: Path, panel: MarketPanel, chosen: Chosen) -> None:
     import tempfile
 
-    account = state if remembered(state) is not None else None
     with tempfile.TemporaryDirectory() as folder:
-        place = account or Path(folder)
+        account = account_copy(state, Path(folder))
         made = checks.run(
             "account",
-            lambda: simulated_venue(options, place, panel, chosen, SystemClock(), None),
+            lambda: simulated_venue(options, account, panel, chosen, SystemClock(), None),
             lambda _: "kept here, without keys",
         )
         if made is not None:

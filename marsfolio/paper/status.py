@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine.clock import SystemClock
 from engine.errors import MarsfolioError, RunFolderError
+from live.desk import Desk
 from live.journal import Journal
 from live.plan import Intent, Plan
 from live.service import HEALTH_FILE
@@ -56,7 +58,7 @@ def status_of(state: Path, offline: bool) -> Status:
     try:
         _from_journal(found, journal, options, state)
         if not offline:
-            _from_venue(found, options, state, journal)
+            _from_venue(found, options, state)
     finally:
         journal.dispose()
     return found
@@ -131,12 +133,17 @@ def _order(intent: Intent) -> list[str]:
     ]
 
 
-def _from_venue(found: Status, options: PaperOptions, state: Path, journal: Journal) -> None:
-    try:
-        desk = open_account(options, state, SystemWaiter(), rehearsal=True).desk
-    except MarsfolioError as error:
-        found.trouble.append(f"the broker was not asked: {error}")
-        return
+def _from_venue(found: Status, options: PaperOptions, state: Path) -> None:
+    with TemporaryDirectory() as folder:
+        try:
+            desk = open_account(options, state, SystemWaiter(), rehearsal=Path(folder)).desk
+        except MarsfolioError as error:
+            found.trouble.append(f"the broker was not asked: {error}")
+            return
+        _ask_venue(found, desk, options)
+
+
+def _ask_venue(found: Status, desk: Desk, options: PaperOptions) -> None:
     try:
         now = desk.check_clock()
         account = desk.venue.account()

@@ -10,9 +10,10 @@ from brokers.protocol import Order, OrderRefused, OutcomeUnknown, Side
 from engine.clock import SystemClock
 from engine.errors import MarsfolioError, RunFolderError, TradingStopped
 from live.desk import Desk
-from live.execution import cancel, midnight
+from live.following import cancel, midnight
 from live.journal import Journal
 from live.plan import ID_STEM, PlanStatus, Stage
+from live.splits import DOUBT, TRUSTED
 from live.timing import current_session
 from live.waiting import SystemWaiter
 from marsfolio.logs import run_log
@@ -55,7 +56,7 @@ def halt_account(state: Path, reason: str, flatten: bool) -> list[str]:
 
 
 def _clear(options: PaperOptions, state: Path, flatten: bool) -> list[str]:
-    account = open_account(options, state, SystemWaiter(), rehearsal=False)
+    account = open_account(options, state, SystemWaiter())
     desk = account.desk
     try:
         told = [_cancel_all(desk)]
@@ -130,7 +131,7 @@ def resume_account(state: Path) -> list[str]:
 
 def _resume(journal: Journal) -> list[str]:
     told = []
-    halt = journal.value("halt")
+    halt, doubt = journal.value("halt"), journal.value(DOUBT)
     stopped = next((day for day, status, _ in journal.statuses(limit=1) if status is PlanStatus.STOPPED), None)
     with journal.writing() as writer:
         if halt is not None:
@@ -139,6 +140,10 @@ def _resume(journal: Journal) -> list[str]:
         if stopped is not None:
             writer.set_value("accepted", stopped.isoformat())
             told.append(f"the plan of session {stopped}, which a limit had stopped, may be carried out")
+        if doubt is not None:
+            writer.set_value(DOUBT, None)
+            writer.set_value(TRUSTED, doubt)
+            told.append(f"shares and prices of {doubt[0]} are taken as they are, though they disagree since {doubt[1]}")
         writer.note("resume", halted=halt is not None, accepted=None if stopped is None else stopped.isoformat())
     return told or ["trading was not halted, and no plan was stopped by a limit"]
 

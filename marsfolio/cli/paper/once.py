@@ -26,15 +26,18 @@ def once(
 ) -> None:
     """Rebalance for the session that is open, or opens later today in New York; safe to repeat at any moment."""
     options = options_of(ctx, state)
-    with working(state):
-        outcome = work(options, state, dry_run)
+    if dry_run:
+        outcome = rehearse(options, state)
+    else:
+        with working(state):
+            outcome = work(options, state)
     from marsfolio.cli.paper.views import print_outcome
 
     print_outcome(outcome)
     raise typer.Exit(outcome.exit_code)
 
 
-def work(options: PaperOptions, state: Path, dry_run: bool) -> Outcome:
+def work(options: PaperOptions, state: Path) -> Outcome:
     """Run one session of the account in a state folder that is held."""
     from live.session import run_session
     from live.waiting import SystemWaiter
@@ -44,14 +47,27 @@ def work(options: PaperOptions, state: Path, dry_run: bool) -> Outcome:
 
     waiter = SystemWaiter()
     with stopped_by_signals(waiter.stop):
-        account = open_account(options, state, waiter, rehearsal=dry_run)
-        desk = account.desk
+        desk = open_account(options, state, waiter).desk
         try:
-            outcome = run_session(desk, dry_run)
-            if not dry_run:
-                desk.tell(outcome.message, outcome.exit_code != 0)
+            outcome = run_session(desk)
+            desk.tell(outcome.message, outcome.exit_code != 0)
             return outcome
         finally:
-            if not dry_run:
-                write_folder(state, desk.journal, desk.recipe.symbols, desk.recipe.terms)
+            write_folder(state, desk.journal, desk.recipe.symbols, desk.recipe.terms)
+            desk.journal.dispose()
+
+
+def rehearse(options: PaperOptions, state: Path) -> Outcome:
+    """Decide for a session without sending anything; the state folder is not touched, nor made."""
+    from tempfile import TemporaryDirectory
+
+    from live.session import run_session
+    from live.waiting import SystemWaiter
+    from marsfolio.paper.account import open_account
+
+    with TemporaryDirectory() as folder:
+        desk = open_account(options, state, SystemWaiter(), rehearsal=Path(folder)).desk
+        try:
+            return run_session(desk, dry_run=True)
+        finally:
             desk.journal.dispose()
