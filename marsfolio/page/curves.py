@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 
 from marsfolio.page.reading import CloseRow, PlanRow
 
@@ -40,19 +42,27 @@ def equal_weight(
     return values
 
 
-def splits_of(movements: Movements, plans: Sequence[PlanRow]) -> dict[tuple[date, str], float]:
-    """Return shares after for each share before a split, from what it did to the shares held at the close before.
+def splits_of(
+    movements: Movements, plans: Sequence[PlanRow], closes: Sequence[CloseRow]
+) -> dict[tuple[date, str], float]:
+    """Return shares after for each share before a split, from what it did to the shares held.
+
+    A plan of its session was made before the split or after it, depending on the broker: the price says which.
 
     Parameters
     ----------
     movements : session, kind, symbol, amount, signed shares.
     """
     held = {plan.session: dict(zip(plan.document["symbols"], plan.document["held"], strict=True)) for plan in plans}
+    growth = {now.session: (before.marks, now.marks) for before, now in pairwise(closes)}
     found = {}
     for session, kind, symbol, _, change in movements:
-        before = held.get(session, {}).get(symbol) or 0.0
-        if kind == SPLIT and before > 0:
-            found[session, symbol] = (before + change) / before
+        shares = held.get(session, {}).get(symbol) or 0.0
+        before, now = (marks.get(symbol, 0.0) for marks in growth.get(session, ({}, {})))
+        if kind != SPLIT or not shares > 0 or not before > 0 or not now > 0:
+            continue
+        ratios = [1.0, (shares + change) / shares, *([shares / (shares - change)] if shares > change else [])]
+        found[session, symbol] = min((r for r in ratios if r > 0), key=lambda r: abs(math.log(r * now / before)))
     return found
 
 

@@ -78,6 +78,10 @@ def _of_trading(rows: Rows) -> list[Alert]:
     halt: Mapping[str, str] | None = rows.values.get("halt")
     if halt is not None:
         found.append(Alert("loss", "Trading is halted", f"{halt['reason']}. No order is sent until it is resumed."))
+    doubt: Sequence[str] | None = rows.values.get("doubt")
+    if doubt is not None:
+        told = f"They disagree since {doubt[1]}, so nothing is traded. Resuming takes both as they are."
+        found.append(Alert("loss", f"Shares and prices of {doubt[0]} disagree", told))
     last = rows.plans[-1] if rows.plans else None
     if last is not None and last.status == "stopped":
         agreed = rows.values.get("accepted") == last.session.isoformat()

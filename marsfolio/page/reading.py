@@ -22,7 +22,7 @@ BUSY_SECONDS = 2.0
 """A reader gives way: the writer waits five times longer before it gives up."""
 SERVER_SECONDS = 5.0
 """A journal on a database server cannot be seen to change; it is read so often."""
-_KEYS = ("account_id", "identity", "opening", "ledger", "halt", "accepted", "format_version")
+_KEYS = ("account_id", "identity", "opening", "ledger", "halt", "accepted", "doubt", "format_version")
 _CHANGE_COUNTER = slice(24, 28)  # of SQLite's file header: goes up with every commit
 
 

@@ -112,6 +112,7 @@ class View:
     Attributes
     ----------
     account : its last characters alone.
+    waits : whether a person must agree before it trades again.
     charts : JSON values for the page's script.
     """
 
@@ -121,7 +122,7 @@ class View:
     symbols: int
     at: str
     halted: Mapping[str, str] | None
-    stopped: bool
+    waits: bool
     as_of: date | None
     tiles: Tiles
     health: Health
@@ -137,7 +138,7 @@ def view_of(rows: Rows, options: PaperOptions, health: Health) -> View:
     """Return what the page shows."""
     identity = rows.values.get("identity", {})
     symbols = identity.get("symbols", [])
-    benchmark = equal_weight(rows.closes, symbols, splits_of(rows.movements, rows.plans))
+    benchmark = equal_weight(rows.closes, symbols, splits_of(rows.movements, rows.plans, rows.closes))
     halt = rows.values.get("halt")
     plan = rows.plans[-1] if rows.plans else None
     agreed = plan is not None and rows.values.get("accepted") == plan.session.isoformat()
@@ -148,7 +149,7 @@ def view_of(rows: Rows, options: PaperOptions, health: Health) -> View:
         symbols=len(symbols),
         at=options.at,
         halted=halt,
-        stopped=plan is not None and plan.status == "stopped" and not agreed,
+        waits=rows.values.get("doubt") is not None or (plan is not None and plan.status == "stopped" and not agreed),
         as_of=rows.closes[-1].session if rows.closes else None,
         tiles=_tiles(rows, benchmark),
         health=health,

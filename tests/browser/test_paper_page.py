@@ -1,4 +1,4 @@
-"""The status page in a real browser: it loads, follows its account, switches trading, and suits thumbs and keyboards."""
+"""The status page in a real browser: it follows its account, switches trading, and suits thumbs and keyboards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The status page as its user starts it: beside a replay that goes on, with the real kill switch, and ended by SIGTERM."""
+"""The status page as its user starts it: beside a replay that goes on, with the real switch, ended by SIGTERM."""
 
 from __future__ import annotations
 

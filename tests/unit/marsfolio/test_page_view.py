@@ -16,10 +16,11 @@ from paper_accounts import STAGES, add_close, plan_of, weekdays, write_account, 
 
 from engine import limits
 from engine.errors import RunFolderError, TemporaryError
+from live import splits as live_splits
 from live.journal import Journal
 from live.plan import PlanStatus, Stage
 from live.service import HEALTH_FILE
-from marsfolio.page import commands, health, view
+from marsfolio.page import commands, health, reading, view
 from marsfolio.page.curves import drawdown, equal_weight, splits_of
 from marsfolio.page.health import ALIVE, NEVER, SILENT, STOPPED, Alert, Health, alerts_of, read_health
 from marsfolio.page.reading import CloseRow, PlanRow, Reader, Rows
@@ -97,6 +98,7 @@ def test_words_for_stages_statuses_and_limits_cover_the_engines(rows: Rows) -> N
     assert named == view.LIMITS
     assert not any(limits.outcome_label(1 << k) for k in range(16) if 1 << k not in view.LIMITS)
     assert health.HEALTH_FILE == HEALTH_FILE
+    assert live_splits.DOUBT in reading._KEYS
     assert len(STAGES) == len({stage for stage, *_ in STAGES}) + 1
 
 
@@ -130,11 +132,11 @@ def test_equal_weight_buys_at_the_first_close_and_holds() -> None:
     assert equal_weight(closes, ["A", "B", "C"], {}) == [100.0, 105.0, 80.0]
 
 
-def test_equal_weight_is_not_halved_by_a_split() -> None:
+@pytest.mark.parametrize("held", [3.0, 6.0], ids=["planned before the split", "planned after it"])
+def test_equal_weight_is_not_halved_by_a_split(held: float) -> None:
     closes = [close(0, 100.0, A=10.0, B=20.0), close(1, 100.0, A=5.0, B=20.0)]
-    document = {"symbols": ["A", "B"], "held": [3.0, 1.0]}
-    plans = [PlanRow(DAYS[1], DAYS[0], "done", "", document)]
-    splits = splits_of([(DAYS[1], "split", "A", 0.0, 3.0), (DAYS[1], "dividend", "B", 2.0, 0.0)], plans)
+    plans = [PlanRow(DAYS[1], DAYS[0], "done", "", {"symbols": ["A", "B"], "held": [held, 1.0]})]
+    splits = splits_of([(DAYS[1], "split", "A", 0.0, 3.0), (DAYS[1], "dividend", "B", 2.0, 0.0)], plans, closes)
     assert splits == {(DAYS[1], "A"): 2.0}
     assert equal_weight(closes, ["A", "B"], splits) == [100.0, 100.0]
 
@@ -196,8 +198,11 @@ def test_alerts_name_what_a_person_should_act_on(rows: Rows) -> None:
     assert titles(stopped)[0] == ("loss", f"A limit stopped the plan of {last.session}")
     agreed = replace(stopped, values={"accepted": str(last.session)})
     assert titles(agreed)[0][0] == "warn"
-    assert shown(stopped).stopped
-    assert not shown(agreed).stopped
+    assert shown(stopped).waits
+    assert not shown(agreed).waits
+    doubted = replace(rows, values={"doubt": ["S00", "2024-01-31"]})
+    assert titles(doubted)[0] == ("loss", "Shares and prices of S00 disagree")
+    assert shown(doubted).waits
     silent = Health(SILENT, 400.0, "2024-02-01T15:00:00Z")
     assert titles(rows, silent)[0] == ("loss", "The service is silent")
     assert ("warn", "The service has trouble") in titles(rows, Health(ALIVE, 1.0, trouble="no answer"))
