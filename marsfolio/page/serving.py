@@ -17,19 +17,16 @@ GRACE_SECONDS = 3
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Give a socket that listens.
+    """Give a socket that listens: who reads the address may ask at once.
 
     Raises
     ------
     ConfigError
         When the address is not one of this machine's, or the port is taken.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen()  # who reads the address may ask at once
+        sock = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigError(
             f"cannot listen on --host {host} --port {port}: {error.strerror}; give another, or --port 0"
