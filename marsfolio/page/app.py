@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine.errors import MarsfolioError
+from engine.errors import MarsfolioError, TradingStopped
 from marsfolio.page import security
 from marsfolio.page.commands import Backtest, Told, switch
 from marsfolio.page.showing import Content, Showing, static_files
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 LARGEST_FORM = 4096
 LONGEST_REASON = 200
 WORDS = {"halt": "HALT", "resume": "RESUME"}
+DONE = {"halt": "Trading is halted", "resume": "Trading is resumed"}
 Switch = Callable[[Path, str, str], Awaitable[Told]]
 
 
@@ -164,8 +165,10 @@ class Site:
         reason = " ".join(form.get("reason", "").split())[:LONGEST_REASON] or "halted on the status page"
         logger.info("%s asked for on the status page", what)
         told = await self.switch(self.showing.state, what, reason)
-        title = {"halt": "Trading is halted", "resume": "Trading is resumed"}[what] if not told.code else "Look at this"
-        return self._message(request, 200 if not told.code else 502, title, told.lines)
+        if told.code:
+            title = "Look at the account" if told.code == TradingStopped.exit_code else "It did not work"
+            return self._message(request, 502, title, told.lines)
+        return self._message(request, 200, DONE[what], told.lines)
 
     async def _form(self, request: Request) -> dict[str, str]:
         """Return the fields of a form that a page of ours sent."""

@@ -78,7 +78,7 @@ class Showing:
     _content: Content | None = field(default=None, init=False)
 
     @classmethod
-    def of(cls, state: Path, database: str | None, clock: Clock | None = None) -> Showing:
+    def of(cls, state: Path, clock: Clock | None = None) -> Showing:
         """Return the page of a state folder.
 
         Raises
@@ -89,7 +89,7 @@ class Showing:
         options = remembered(state)
         if options is None:
             raise RunFolderError(f"--state {state} has no paper account: begin with `marsfolio paper once` or `run`")
-        reader = Reader(state / JOURNAL_FILE, database)
+        reader = Reader(state / JOURNAL_FILE, options.database)
         reader.version()
         return cls(state, reader, options, clock or SystemClock())
 

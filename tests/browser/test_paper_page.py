@@ -48,7 +48,7 @@ async def switch(state: Path, what: str, reason: str) -> Told:
 def serve(state: Path, access: str | None) -> Iterator[Served]:
     with listening("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
-        server = server_of(Site(Showing.of(state, None), Keys(access or TOKEN, access), port=port, switch=switch))
+        server = server_of(Site(Showing.of(state), Keys(access or TOKEN, access), port=port, switch=switch))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
         thread.start()
         yield Served(f"http://127.0.0.1:{port}/", state)

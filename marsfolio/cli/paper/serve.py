@@ -36,7 +36,7 @@ def serve(
     from marsfolio.page.showing import Showing
 
     access = security.access_token(host, token_file, os.environ)
-    showing = Showing.of(state, os.environ.get("MARSFOLIO_DATABASE") or None)
+    showing = Showing.of(state)
     switch, made = (access, False) if access is not None else security.switch_token(state)
     with listening(host, port) as sock:
         site = Site(showing, security.Keys(switch, access), host, sock.getsockname()[1], backtest=Backtest(state))

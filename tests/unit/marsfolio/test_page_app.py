@@ -67,7 +67,7 @@ def visit(state: Path, switch: Switch, ticks: Ticks) -> Callable[..., TestClient
     """Return a maker of browsers of a page."""
 
     def make(access: str | None = None, bound: str = "127.0.0.1", base: str = HERE, folder: Path = state) -> TestClient:
-        showing = Showing.of(folder, None, VirtualClock(NOW))
+        showing = Showing.of(folder, VirtualClock(NOW))
         keys = security.Keys(access or TOKEN, access)
         site = Site(showing, keys, bound, switch=switch, tries=security.Tries(ticks))
         return TestClient(site.app(), base_url=base, raise_server_exceptions=False, follow_redirects=False)
@@ -195,12 +195,15 @@ def test_resume_reaches_the_switch(visit: Callable[..., TestClient], switch: Swi
     assert [what for what, _ in switch.asked] == ["resume"]
 
 
-def test_a_switch_that_did_not_do_all_says_what_is_left(visit: Callable[..., TestClient], switch: Switch) -> None:
-    switch.told = Told(4, ("error: trading is halted, but open orders may be left",))
+@pytest.mark.parametrize(("code", "title"), [(4, "Look at the account"), (3, "It did not work")])
+def test_a_switch_that_did_not_do_all_says_what_is_left(
+    visit: Callable[..., TestClient], switch: Switch, code: int, title: str
+) -> None:
+    switch.told = Told(code, ("error: open orders may be left",))
     browser = visit()
     answer = post(browser, "/halt", form(browser))
     assert answer.status_code == 502
-    assert answer.json()["lines"] == ["error: trading is halted, but open orders may be left"]
+    assert answer.json() == {"title": title, "lines": ["error: open orders may be left"]}
 
 
 @pytest.mark.parametrize(
@@ -294,8 +297,11 @@ def test_nothing_secret_is_in_any_answer(
     assert ACCOUNT[-4:] in told
 
 
-def test_a_journal_elsewhere_that_cannot_be_read_does_not_give_its_address_away(state: Path, switch: Switch) -> None:
-    showing = Showing.of(state, "sqlite:////nowhere/hunter2.db", VirtualClock(NOW))
+def test_a_journal_elsewhere_that_cannot_be_read_does_not_give_its_address_away(
+    state: Path, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARSFOLIO_DATABASE", "sqlite:////nowhere/hunter2.db")
+    showing = Showing.of(state, VirtualClock(NOW))
     site = Site(showing, security.Keys(TOKEN), switch=switch)
     answer = TestClient(site.app(), base_url=HERE, raise_server_exceptions=False).get("/")
     assert answer.status_code == 503
@@ -358,7 +364,7 @@ def test_a_state_folder_that_goes_away_is_said_on_the_page(visit: Callable[..., 
 
 def test_a_folder_without_an_account_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="has no paper account"):
-        Showing.of(tmp_path / "none", None)
+        Showing.of(tmp_path / "none")
 
 
 @pytest.mark.parametrize(

@@ -82,3 +82,17 @@ def test_a_folder_without_an_account_is_refused_and_left_alone(tmp_path: Path) -
     with pytest.raises(MarsfolioError, match="has no paper account"):
         serve(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_journal_in_a_database_of_ones_own_is_found_by_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, elsewhere = write_account(tmp_path / "state", 2), tmp_path / "elsewhere.db"
+    (state / "paper.db").rename(elsewhere)
+    monkeypatch.setenv("MARSFOLIO_DATABASE", f"sqlite:///{elsewhere}")
+    monkeypatch.setattr("marsfolio.paper.switch._clear", lambda *given: [])
+    done = CliRunner().invoke(app, ["paper", "halt", "--state", str(state)], catch_exceptions=False)
+    assert done.output.startswith("halted")
+    said = CliRunner().invoke(app, ["paper", "status", "--offline", "--state", str(state)], catch_exceptions=False)
+    assert "HALTED" in said.output
+    assert "elsewhere" not in (state / "config.toml").read_text()
