@@ -74,6 +74,7 @@ class Showing:
     clock: Clock = field(default_factory=SystemClock)
     templates: Environment = field(default_factory=environment)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _seen: str = field(default="", init=False)
     _rows: tuple[str, Rows] | None = field(default=None, init=False)
     _content: Content | None = field(default=None, init=False)
 
@@ -130,8 +131,12 @@ class Showing:
 
     def _read(self) -> Rows:
         version = self.reader.version()
-        if self._rows is None or self._rows[0] != version:
-            self._rows = version, self.reader.read()
+        if self._rows is None or self._seen != version:
+            rows = self.reader.read()
+            # A commit may concern nothing that is shown; a database on a server is read on suspicion.
+            if self._rows is None or self._rows[1] != rows:
+                self._rows = version, rows
+            self._seen = version
         return self._rows[1]
 
     def _fill(self, view: View, backtest: Mapping[str, float], trouble: str) -> str:

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from engine.clock import VirtualClock
 from engine.errors import ConfigError, RunFolderError
+from live.journal import Journal
 from marsfolio.page import security
 from marsfolio.page.app import Site
 from marsfolio.page.commands import Told
@@ -321,6 +322,18 @@ def test_what_did_not_change_is_not_sent_again(visit: Callable[..., TestClient],
     assert fresh.status_code == 200
     assert "7,777" in fresh.text
     assert str(day) in fresh.text
+
+
+def test_a_commit_that_changes_nothing_shown_is_not_sent(visit: Callable[..., TestClient], tmp_path: Path) -> None:
+    folder = write_account(tmp_path / "state", 3)
+    browser = visit(folder=folder)
+    first = browser.get("/content")
+    journal = Journal.at(folder / "paper.db")
+    with journal.writing() as writer:
+        writer.note("looked")
+    journal.dispose()
+    again = browser.get("/content", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304
 
 
 def test_how_long_ago_the_service_was_heard_of_stands_beside_the_content(

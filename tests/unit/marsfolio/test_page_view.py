@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from paper_accounts import STAGES, add_close, plan_of, weekdays, write_account, write_health
+from sqlalchemy.exc import OperationalError
 
 from engine import limits
 from engine.errors import RunFolderError, TemporaryError
@@ -240,6 +241,11 @@ def test_reading_takes_nothing_from_a_writer_and_writes_nothing(state: Path, rea
     fresh.dispose()
     assert (state / "paper.db").stat().st_size == len(before)
     assert not list(state.glob("paper.db-*"))
+
+
+def test_a_reader_could_not_write_if_it_wanted_to(reader: Reader) -> None:
+    with reader._engine.connect() as connection, pytest.raises(OperationalError, match="readonly"):
+        connection.exec_driver_sql("DELETE FROM plans")
 
 
 def test_a_journal_that_is_locked_is_said_to_be(state: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
