@@ -39,11 +39,18 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a person should know, and what to do; level is loss, warn or note."""
+    """What a person should know, and what to do.
+
+    Attributes
+    ----------
+    level : loss, warn or note.
+    since_utc : when it began, if that is known.
+    """
 
     level: str
     title: str
     text: str
+    since_utc: str = ""
 
 
 def read_health(state: Path, now: datetime) -> Health:
@@ -77,7 +84,8 @@ def _of_trading(rows: Rows) -> list[Alert]:
     found = []
     halt: Mapping[str, str] | None = rows.values.get("halt")
     if halt is not None:
-        found.append(Alert("loss", "Trading is halted", f"{halt['reason']}. No order is sent until it is resumed."))
+        told = f"{halt['reason']}. No order is sent until it is resumed."
+        found.append(Alert("loss", "Trading is halted", told, halt["time_utc"]))
     doubt: Sequence[str] | None = rows.values.get("doubt")
     if doubt is not None:
         told = f"They disagree since {doubt[1]}, so nothing is traded. Resuming takes both as they are."
@@ -97,8 +105,8 @@ def _of_trading(rows: Rows) -> list[Alert]:
 
 def _of_service(health: Health) -> list[Alert]:
     if health.state == SILENT:
-        told = f"It was last heard of at {health.heard_utc}: it was killed or hangs. Read its log and start it again."
-        return [Alert("loss", "The service is silent", told)]
+        told = "It was killed or hangs: nothing is traded until it runs again. Read its log and start it."
+        return [Alert("loss", "The service is silent", told, health.heard_utc)]
     if health.trouble:
         return [Alert("warn", "The service has trouble", health.trouble)]
     return []

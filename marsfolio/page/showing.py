@@ -16,8 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from engine.clock import Clock, SystemClock
 from engine.errors import RunFolderError
 from marsfolio.page.health import NEVER, Health, read_health
+from marsfolio.page.orders import today_of
 from marsfolio.page.reading import Reader, Rows
-from marsfolio.page.view import View, today_of, view_of
+from marsfolio.page.view import View, view_of
 from marsfolio.paper.options import JOURNAL_FILE, PaperOptions, remembered
 
 UNDEFINED = "–"

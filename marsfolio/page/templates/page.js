@@ -22,7 +22,8 @@ function writeTimes(root) {
     place.title = moment.toISOString();
     if (here === there) continue;
     const small = document.createElement("small");
-    small.textContent = `${there} New York`;
+    const [day, time] = there.split(/, (?=\d\d:)/);
+    small.textContent = `${here.startsWith(day) ? time : there} New York`;
     place.append(small);
   }
 }

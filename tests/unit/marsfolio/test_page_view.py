@@ -21,7 +21,7 @@ from live import splits as live_splits
 from live.journal import Journal
 from live.plan import PlanStatus, Stage
 from live.service import HEALTH_FILE
-from marsfolio.page import commands, health, reading, view
+from marsfolio.page import commands, health, orders, reading
 from marsfolio.page.curves import drawdown, equal_weight, splits_of
 from marsfolio.page.health import ALIVE, NEVER, SILENT, STOPPED, Alert, Health, alerts_of, read_health
 from marsfolio.page.reading import CloseRow, PlanRow, Reader, Rows
@@ -93,11 +93,11 @@ def test_each_order_says_how_far_it_is_and_why(rows: Rows) -> None:
 
 
 def test_words_for_stages_statuses_and_limits_cover_the_engines(rows: Rows) -> None:
-    assert set(view.STAGES) == {stage.value for stage in Stage}
-    assert set(view.PLANS) == {status.value for status in PlanStatus}
-    named = {bit: limits.outcome_label(bit).replace("_", " ") for bit in view.LIMITS}
-    assert named == view.LIMITS
-    assert not any(limits.outcome_label(1 << k) for k in range(16) if 1 << k not in view.LIMITS)
+    assert set(orders.STAGES) == {stage.value for stage in Stage}
+    assert set(orders.PLANS) == {status.value for status in PlanStatus}
+    named = {bit: limits.outcome_label(bit).replace("_", " ") for bit in orders.LIMITS}
+    assert named == orders.LIMITS
+    assert not any(limits.outcome_label(1 << k) for k in range(16) if 1 << k not in orders.LIMITS)
     assert health.HEALTH_FILE == HEALTH_FILE
     assert live_splits.DOUBT in reading._KEYS
     assert len(STAGES) == len({stage for stage, *_ in STAGES}) + 1
