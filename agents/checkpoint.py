@@ -115,6 +115,7 @@ def load_model(path: Path) -> Model:
     manifest, digest = _verified(path)
     try:
         settings = settings_from(manifest.get("method", "ensemble"), manifest["settings"])
+        _check_agrees(manifest)
         learned = learned_of(settings, manifest, safetensors.torch.load(_read(path / WEIGHTS)))
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, ConfigError, SafetensorError) as error:
         reason = str(error).splitlines()[-1].strip()  # torch lists every tensor, a line each
@@ -220,6 +221,14 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
     if missing:
         raise CheckpointError(f"{path / MANIFEST} is damaged: it has no {missing[0]!r}; restore it or train again")
     return manifest, hashlib.sha256(data).hexdigest()
+
+
+def _check_agrees(manifest: Mapping[str, Any]) -> None:
+    """Refuse a manifest that says in two places what a decision reads, and not the same."""
+    for name in ("features", "lookback_bars"):
+        value = manifest["settings"].get(name, manifest[name])
+        if manifest[name] != value:
+            raise ConfigError(f"its {name} are {manifest[name]!r}, those of its settings {value!r}")
 
 
 def _check_files(manifest: Path, files: object) -> None:

@@ -247,7 +247,7 @@ class AlpacaVenue:
     def _tame(self, client: RESTClient, url: str) -> None:
         # alpaca-py repeats POSTs after a 504; its constructor takes 0 for "as usual".
         client._retry = 0
-        harden(client._session, url, self._credentials.redact)
+        harden(client._session, url, self._credentials.redact, self._tries.left)
 
 
 class AlpacaBroker(CollectingBroker):

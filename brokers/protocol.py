@@ -97,6 +97,7 @@ class OrderReport:
     order_id : the venue's name of it.
     client_id : ours; somebody else's when we did not send it.
     quantity : shares ordered; None where the order was for an amount of money.
+    split : shares that one share has become by splits since it was ordered; they have restated ``quantity``.
     filled : shares executed so far, never negative.
     average_price : executed price, slippage included; None while nothing is filled.
     status : in the venue's words.
@@ -121,6 +122,7 @@ class OrderReport:
     reason: str = ""
     commission: float = 0.0
     slippage: float = 0.0
+    split: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ class VenueTime:
         self._read: datetime | None = None
         self._at = 0.0
 
+    def forget(self) -> None:
+        """Read anew the next time: while we waited, it may have become later than our own clock thinks."""
+        self._read = None
+
     def now(self, fresh: bool = False) -> datetime:
         """Return the time, UTC; read anew when asked, or when the last reading is old."""
         passed = self._waiter.elapsed() - self._at

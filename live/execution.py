@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from brokers.protocol import SessionHours, Side
 from live.desk import Desk
@@ -74,6 +74,19 @@ class Execution:
             self.remarks.append(f"buys were shrunk to the cash present, {sized.cash:,.2f}")
         self._sender.send(sized.buys)
 
+    def send(self, intents: Iterable[Intent]) -> list[Intent]:
+        """Send these orders alone, wait for fills where waiting helps, and return the session's orders as they are now.
+
+        Raises
+        ------
+        TemporaryError, TradingStopped, Interrupted
+            As `run` does.
+        """
+        self._sender.send(intents)
+        if not self._desk.venue.sizes_buys and self._desk.time.now() >= self._hours.open:
+            self._wait_while(self._live, self._until)
+        return self._intents()
+
     def _intents(self) -> list[Intent]:
         return self._desk.journal.intents(self._session)
 
@@ -91,3 +104,4 @@ class Execution:
         while (open_now := live()) and waiter.elapsed() < until and not waiter.stopping:
             waiter.wait(POLL_SECONDS)
             poll(self._desk, open_now)
+            self._desk.time.forget()

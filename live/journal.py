@@ -110,8 +110,16 @@ class Journal:
         RunFolderError
             Also when the file is empty: a journal never is.
         """
-        if path.exists() and path.stat().st_size == 0:
+        if not path.exists():
+            _make(path)
+        elif path.stat().st_size == 0:
             raise RunFolderError(f"{path} is empty and should be a journal: restore it, or choose another --state")
+        if not path.exists():
+            # Under another name until it is whole: whoever is killed meanwhile leaves no half-made journal.
+            beside = path.with_name(f".{path.name}.new")
+            beside.unlink(missing_ok=True)
+            cls(f"sqlite:///{beside.absolute()}", clock, durable, busy_seconds).dispose()
+            beside.replace(path)
         return cls(f"sqlite:///{path.absolute()}", clock, durable, busy_seconds)
 
     def scratch(self) -> Journal:
@@ -131,8 +139,11 @@ class Journal:
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        """Give a writer whose changes are kept together, and on disk when this returns; or not at all."""
-        with self._telling(), self._engine.begin() as connection:
+        """Give a writer whose changes are kept together, and on disk when this returns; or not at all.
+
+        Other processes that want to write wait from the beginning: what is read before the first change stays true.
+        """
+        with self._telling(), self._engine.connect().execution_options(write=True) as connection, connection.begin():
             yield Writer(connection, self._clock)
 
     def value(self, key: str, default: Any = None) -> Any:
@@ -183,29 +194,49 @@ class Journal:
         with self._reading() as connection:
             return [_intent(dict(row)) for row in connection.execute(query).mappings()]
 
-    def fills(self, session: date | None = None) -> list[Fill]:
-        """Return fills in the order in which they were booked."""
+    def fills(self, session: date | None = None, after: date | None = None) -> list[Fill]:
+        """Return fills in the order in which they were booked: of a session, of those after one, or all."""
         table = schema.fills
         query = sa.select(table).order_by(table.c.number)
         if session is not None:
             query = query.where(table.c.session == session)
+        if after is not None:
+            query = query.where(table.c.session > after)
         names = [field.name for field in fields(Fill)]
         with self._reading() as connection:
             rows = connection.execute(query).mappings().all()
             return [_fill({name: row[name] for name in names}) for row in rows]
 
-    def movements(self) -> list[Movement]:
-        """Return what moved money or shares and is no fill, in the order in which it was booked."""
-        table = schema.movements
-        columns = [table.c[field.name] for field in fields(Movement)]
+    def count_fills(self) -> int:
+        """Return how many fills are booked."""
         with self._reading() as connection:
-            return [Movement(*row) for row in connection.execute(sa.select(*columns).order_by(table.c.number))]
+            return _next_number(connection, schema.fills)
+
+    def movements(self, after: date | None = None) -> list[Movement]:
+        """Return what moved money or shares and is no fill, in the order in which it was booked.
+
+        Parameters
+        ----------
+        after : only those of later sessions.
+        """
+        table = schema.movements
+        query = sa.select(*[table.c[field.name] for field in fields(Movement)]).order_by(table.c.number)
+        if after is not None:
+            query = query.where(table.c.session > after)
+        with self._reading() as connection:
+            return [Movement(*row) for row in connection.execute(query)]
 
     def closes(self) -> list[Close]:
         """Return the account at each close, oldest first."""
         table = schema.closes
         with self._reading() as connection:
             return [Close(*row) for row in connection.execute(sa.select(table).order_by(table.c.session))]
+
+    def peak(self) -> float | None:
+        """Return the highest equity at a close; None before the first."""
+        with self._reading() as connection:
+            found: float | None = connection.execute(sa.select(sa.func.max(schema.closes.c.equity))).scalar_one()
+        return found
 
     def last_close(self) -> Close | None:
         """Return the account at the latest close."""
@@ -314,11 +345,16 @@ class Writer:
         """Keep an order as it is now."""
         table = schema.orders
         values = {**asdict(intent), "side": intent.side.value, "stage": intent.stage.value}
-        changed = self._connection.execute(
-            table.update().where(table.c.client_id == intent.client_id).values(**values)
-        ).rowcount
-        if not changed:
-            self._connection.execute(table.insert().values(**values))
+        same = table.c.client_id == sa.bindparam("of_order")
+        if not self._connection.execute(table.update().where(same), {**values, "of_order": intent.client_id}).rowcount:
+            self._connection.execute(table.insert(), values)
+
+    def current(self, intent: Intent) -> Intent:
+        """Return an order as it is kept now; another process may have booked a fill of it."""
+        table = schema.orders
+        found = self._connection.execute(sa.select(table).where(table.c.client_id == intent.client_id)).mappings()
+        row = found.first()
+        return intent if row is None else _intent(dict(row))
 
     def book(
         self,
@@ -336,9 +372,11 @@ class Writer:
         # The order of operations is part of the format: cash_after = cash_before -/+ quantity * price - commission.
         cash = ledger.cash - signed * price - commission
         position = ledger.positions.get(intent.symbol, 0.0) + signed
-        number = self._count(schema.fills)
+        number = _next_number(self._connection, schema.fills)
+        table = schema.fills
+        # The session is said too because it has an index.
         of_order = self._connection.execute(
-            sa.select(sa.func.count()).where(schema.fills.c.order_id == intent.client_id)
+            sa.select(sa.func.count()).where(table.c.session == intent.session, table.c.order_id == intent.client_id)
         ).scalar_one()
         fill = Fill(
             fill_id=f"{intent.client_id}-{of_order + 1}",
@@ -355,9 +393,7 @@ class Writer:
             position_after=position,
             reason=reason,
         )
-        self._connection.execute(
-            schema.fills.insert().values(**asdict(fill) | {"side": fill.side.value}, number=number)
-        )
+        self._connection.execute(table.insert(), asdict(fill) | {"side": fill.side.value, "number": number})
         self._set_ledger(cash, {**ledger.positions, intent.symbol: position})
         self.note("fill", fill_id=fill.fill_id, quantity=quantity, price=price, commission=commission)
         return fill
@@ -367,8 +403,8 @@ class Writer:
         ledger = _ledger(self._connection)
         position = ledger.positions.get(movement.symbol, 0.0) + movement.quantity_change
         positions = {**ledger.positions, movement.symbol: position} if movement.symbol else ledger.positions
-        number = self._count(schema.movements)
-        self._connection.execute(schema.movements.insert().values(number=number, **asdict(movement)))
+        number = _next_number(self._connection, schema.movements)
+        self._connection.execute(schema.movements.insert(), {"number": number, **asdict(movement)})
         self._set_ledger(ledger.cash + movement.amount, positions)
         told = {name: value for name, value in asdict(movement).items() if name not in ("kind", "session")}
         self.note("movement", what=movement.kind, session=movement.session.isoformat(), **told)
@@ -379,7 +415,7 @@ class Writer:
 
     def close(self, close: Close) -> None:
         """Keep the account at a session's close."""
-        self._connection.execute(schema.closes.insert().values(**asdict(close)))
+        self._connection.execute(schema.closes.insert(), asdict(close))
 
     def note(self, kind: str, /, **payload: Any) -> None:
         """Append an entry to the audit log."""
@@ -391,13 +427,9 @@ class Writer:
         time_utc = self._clock.now().isoformat(timespec="milliseconds")
         text = json.dumps(payload, sort_keys=True, ensure_ascii=False)
         sealed = seal(before, number, time_utc, kind, text)
-        self._connection.execute(
-            table.insert().values(number=number, time_utc=time_utc, kind=kind, payload=text, hash=sealed)
-        )
+        entry = {"number": number, "time_utc": time_utc, "kind": kind, "payload": text, "hash": sealed}
+        self._connection.execute(table.insert(), entry)
         _set_value(self._connection, "audit_head", [number, sealed])
-
-    def _count(self, table: sa.Table) -> int:
-        return int(self._connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
 
     def _set_ledger(self, cash: float, positions: Mapping[str, float]) -> None:
         held = {symbol: quantity for symbol, quantity in positions.items() if quantity != 0.0}
@@ -410,19 +442,34 @@ def seal(before: str, number: int, time_utc: str, kind: str, payload: str) -> st
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _make(path: Path) -> None:
+    """Make a journal beside its place and move it there: a kill on the way leaves none, never half of one."""
+    beside = path.with_name(f".{path.name}.new")
+    for left in (beside, beside.with_name(f"{beside.name}-journal")):
+        left.unlink(missing_ok=True)
+    Journal(f"sqlite:///{beside.absolute()}").dispose()
+    beside.replace(path)
+
+
 def _engine(url: str, durable: bool, busy_seconds: float) -> Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url)
-    in_memory = url == "sqlite://"
-    pool: dict[str, Any] = {"poolclass": sa.pool.StaticPool} if in_memory else {"poolclass": sa.pool.NullPool}
-    if not durable:
-        pool = {"poolclass": sa.pool.StaticPool}
-    engine = sa.create_engine(url, connect_args={"timeout": busy_seconds}, **pool)
+    if url == "sqlite://":  # in memory: of one process, and of one connection
+        return sa.create_engine(url, poolclass=sa.pool.StaticPool)
+    # The module must not begin transactions by itself: it would do so before the first change, not the first reading.
+    arguments = {"timeout": busy_seconds, "isolation_level": None}
+    pool = sa.pool.NullPool if durable else sa.pool.QueuePool
+    engine = sa.create_engine(url, connect_args=arguments, poolclass=pool)
 
     @sa.event.listens_for(engine, "connect")
     def _set_pragmas(connection: Any, _: Any) -> None:
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
         connection.execute("PRAGMA foreign_keys=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
@@ -435,8 +482,15 @@ def _value(connection: Connection, key: str, default: Any) -> Any:
 
 def _set_value(connection: Connection, key: str, value: Any) -> None:
     table = schema.meta
-    if not connection.execute(table.update().where(table.c.key == key).values(value=value)).rowcount:
-        connection.execute(table.insert().values(key=key, value=value))
+    same = table.c.key == sa.bindparam("of_key")
+    if not connection.execute(table.update().where(same), {"value": value, "of_key": key}).rowcount:
+        connection.execute(table.insert(), {"key": key, "value": value})
+
+
+def _next_number(connection: Connection, table: sa.Table) -> int:
+    """Return how many rows a table has that numbers them from 0; read from its index, not counted."""
+    last = connection.execute(sa.select(sa.func.max(table.c.number))).scalar_one()
+    return 0 if last is None else int(last) + 1
 
 
 def _ledger(connection: Connection) -> Ledger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -56,6 +57,7 @@ class Intent:
     wanted : shares that the plan asks for.
     quantity : shares of the order itself; less than wanted where cash or holdings did not allow more.
     filled, value, commission, slippage : booked so far; value is the sum of quantity times price.
+    split : shares that one share of the plan has become by splits; wanted and quantity are restated.
     reason : why it was refused, dropped or made smaller.
     """
 
@@ -73,6 +75,7 @@ class Intent:
     value: float = 0.0
     commission: float = 0.0
     slippage: float = 0.0
+    split: float = 1.0
     reason: str = ""
 
     @property
@@ -152,6 +155,12 @@ class Plan:
             values[name] = None if array is None else [None if np.isnan(x) else float(x) for x in array]
         found: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
         return found
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the document."""
+        text = json.dumps(self.document(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:

@@ -10,8 +10,8 @@ from brokers.protocol import AccountState, Holding, Movement, SessionHours, Side
 from engine.errors import TemporaryError, TradingStopped
 from live.books import CENT, absorb, book_differences, differences, open_books
 from live.desk import Desk
-from live.following import cancel, reports_of, settle, stop_unknown
-from live.plan import ENDED, NOT_FOUND, SMALLEST, PlanStatus, Stage, ending
+from live.following import cancel, midnight, reports_of, settle, stop_unknown
+from live.plan import ENDED, ID_STEM, NOT_FOUND, SMALLEST, PlanStatus, Stage, ending
 from live.splits import splits_among
 from live.timing import last_complete
 
@@ -59,7 +59,7 @@ def reconcile(
                 for movement in splits:
                     writer.move(movement)
                     remarks.append(f"{movement.symbol} was split: {movement.quantity_change:+g} shares")
-                fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
+                fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
                 remarks += book_differences(writer, found, last.session if last else now.date(), fills)
         _remember_agreement(desk)
     remarks += _overdrawn(account)
@@ -88,7 +88,7 @@ def compare(desk: Desk) -> list[str]:
     _, _, found = _agreeing(desk, account, holdings)
     if lagging := _lagging(desk, found):
         return [lagging]
-    fills = len(desk.journal.fills()) - desk.journal.value("agreed_fills", 0)
+    fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
     return _overdrawn(account) + [
         f"after trading the account has {change:+,.2f} {symbol or 'of cash'} more than our books: it is taken over "
         "before the next decision"
@@ -110,6 +110,24 @@ def refuse_shorts(holdings: Mapping[str, Holding], symbols: Sequence[str]) -> No
             raise TradingStopped(
                 f"the account is short {-holdings[symbol].quantity:g} shares of {symbol}, which this service "
                 "never does: close the position by hand, then run again"
+            )
+
+
+def refuse_others(desk: Desk, session: date) -> None:
+    """Stop when orders of a session bear our names and we never sent them: two services would trade one account.
+
+    Raises
+    ------
+    TradingStopped
+        Naming one of them.
+    """
+    stem = f"{ID_STEM}{session.isoformat()}-"
+    known = {intent.client_id for intent in desk.journal.intents(session)}
+    for report in desk.venue.orders(midnight(session)):
+        if report.client_id.startswith(stem) and report.client_id not in known:
+            raise TradingStopped(
+                f"order {report.client_id} is at the broker and was not sent from here: another service, or another "
+                "--state, trades this account; stop one of them, then run again on the next session's date"
             )
 
 
@@ -160,8 +178,9 @@ def _lagging(desk: Desk, found: Sequence[tuple[str, float]]) -> str:
 
 
 def _remember_agreement(desk: Desk) -> None:
+    fills = desk.journal.count_fills()
     with desk.journal.writing() as writer:
-        writer.set_value("agreed_fills", len(desk.journal.fills()))
+        writer.set_value("agreed_fills", fills)
 
 
 def _finish_earlier(desk: Desk, session: date | None, dry_run: bool) -> list[str]:

@@ -81,7 +81,10 @@ class Sender:
             try:
                 report = self._submitted(sending)
             except OrderRefused as refusal:
-                self._refused(sending, refusal, retry)
+                if refusal.kind is Refusal.DUPLICATE:
+                    self._adopt(sending)
+                else:
+                    self._refused(sending, refusal, retry)
                 return
             except TradingStopped:
                 self._keep(intent)
@@ -113,11 +116,16 @@ class Sender:
             return self._desk.venue.submit(intent.order)
         except OutcomeUnknown as error:
             logger.warning("%s: %s; looking it up", intent.client_id, error)
-        except OrderRefused as refusal:
-            if refusal.kind is not Refusal.DUPLICATE:
-                raise
-            logger.warning("%s is at the venue already; looking it up", intent.client_id)
         return None
+
+    def _adopt(self, intent: Intent) -> None:
+        """Book an order that the venue has already under this id."""
+        logger.warning("%s is at the venue already; looking it up", intent.client_id)
+        if settle(self._desk, [intent]):
+            raise TemporaryError(
+                f"the venue has order {intent.client_id} and does not show it: it is looked up again before anything "
+                "else is sent; run again"
+            )
 
     def _pause(self, error: TemporaryError) -> None:
         """Wait for a busy venue, or raise the error when that has taken too long already."""

@@ -18,7 +18,7 @@ from live.deciding import decide
 from live.desk import Desk, check_not_halted
 from live.execution import Execution
 from live.plan import SMALLEST, Intent, Plan, PlanStatus, Stage, ending, intents_of
-from live.reconcile import compare, reconcile, refuse_shorts
+from live.reconcile import compare, reconcile, refuse_others, refuse_shorts
 from live.splits import check_prices
 from live.timing import BARS_DELAY, current_session, exchange_date, last_complete, next_session
 
@@ -118,12 +118,13 @@ def _out_of_hours(desk: Desk, calendar: Sequence[SessionHours], now: datetime, d
     if dry_run or desk.journal.value("opening") is None:
         return Outcome(Kind.NOTHING, message)
     remarks = _missed(desk, calendar, now)
-    under_way = [day for day, status, _ in desk.journal.statuses(limit=20) if status is PlanStatus.TRADING]
+    going = (PlanStatus.TRADING, PlanStatus.STOPPED)
+    under_way = [day for day, status, _ in desk.journal.statuses(limit=20) if status in going]
     incomplete = bool(remarks)
     remarks += reconcile(desk, calendar, now, None)[2]
     remarks += close_books(desk, calendar, now)
     after = {day: (status, note) for day, status, note in desk.journal.statuses(limit=20)}
-    incomplete |= any(after[day][0] is PlanStatus.TRADING or after[day][1] for day in under_way)
+    incomplete |= any(after[day][0] in going or after[day][1] for day in under_way)
     return Outcome(Kind.UNFINISHED if incomplete else Kind.NOTHING, message, tuple(remarks))
 
 
@@ -196,11 +197,17 @@ def _plan(
 ) -> tuple[Plan, list[str]]:
     """Decide, check, and write the plan down before anything is sent."""
     refuse_shorts(holdings, desk.recipe.symbols)
+    refuse_others(desk, hours.session)
     desk.recipe.check()
     last = last_complete(calendar, now)
     if last is None:
         raise TemporaryError("the venue's calendar names no complete session before now: try again later")
     panel, before = _bars(desk, calendar, last), desk.journal.last_plan()
+    if before is not None and before.session > hours.session:
+        raise TradingStopped(
+            f"the broker's clock says {now:%Y-%m-%dT%H:%M:%SZ}, and session {before.session} was traded already: "
+            "nothing is sent until that clock is right again"
+        )
     check_prices(desk.journal, panel)
     remarks = remarks + _restated(panel, before, desk.recipe.n_bars)
     with desk.journal.writing() as writer:
@@ -213,7 +220,7 @@ def _plan(
     plan = replace(decide(desk.recipe, seen, ledger, marks, state, hours.session), remarks=tuple(remarks))
     _check_value(plan)
     intents = intents_of(plan, holdings, desk.venue.least_value)
-    peak = max((close.equity for close in desk.journal.closes()), default=plan.equity)
+    peak = desk.journal.peak() or plan.equity
     objections = desk.guards.objections(plan, len(intents), peak)
     planned = any(intent.stage is Stage.PLANNED for intent in intents)
     status = PlanStatus.STOPPED if objections else PlanStatus.TRADING if planned else PlanStatus.DONE
@@ -222,7 +229,8 @@ def _plan(
         remarks = remarks + [f"a limit would stop this: {objection}" for objection in objections]
     with desk.journal.writing() as writer:
         writer.add_plan(plan, status, intents, note)
-        writer.note("plan", session=str(plan.session), status=status.value, orders=len(intents), data=plan.data_hash)
+        told = {"orders": len(intents), "data": plan.data_hash, "sha256": plan.digest}
+        writer.note("plan", session=str(plan.session), status=status.value, **told)
     if objections and not dry_run:
         raise TradingStopped(_stopped(plan, note))
     return plan, remarks
@@ -265,9 +273,10 @@ def _ended(desk: Desk, hours: SessionHours, plan: Plan, intents: Sequence[Intent
         what = f"{len(is_open)} orders are still open, {len(waiting)} not sent"
         return Outcome(Kind.UNFINISHED, f"{told}: {what}; run again", tuple(remarks), plan, tuple(intents))
     status, note = ending(intents, desk.venue.sizes_buys)
+    fills = len(desk.journal.fills(plan.session))
     with desk.journal.writing() as writer:
         writer.set_status(plan.session, status, note)
-        writer.note(status.value, session=str(plan.session), fills=len(desk.journal.fills(plan.session)), said=note)
+        writer.note(status.value, session=str(plan.session), fills=fills, said=note)
     remarks += compare(desk)
     kind = Kind.UNFINISHED if note else Kind.DONE
     return Outcome(kind, told + (f"; {note}" if note else ""), tuple(remarks), plan, tuple(intents))

@@ -16,19 +16,12 @@ from live.session import Outcome
 OUR_ID = re.compile(r"v1-(\d{4}-\d\d-\d\d)-(.+)-(buy|sell)-\d+")
 
 
-def check_history(server: FakeAlpaca, secrets_in: str = "") -> None:
-    """Check that no order was doubled or changed, nothing was sold short or on credit, and no secret was told.
-
-    Parameters
-    ----------
-    secrets_in : everything that was logged and told.
-    """
+def check_history(server: FakeAlpaca) -> None:
+    """Check that no order was doubled or changed, and that nothing was sold short or bought on credit."""
     _check_contents(server)
     _check_orders([order for order in server.orders if OUR_ID.fullmatch(order.client_order_id)])
     assert server.account.cash >= 0, server.account.cash
     assert all(held.qty >= 0 for held in server.positions.values()), server.positions
-    assert server.key not in secrets_in
-    assert server.secret not in secrets_in
 
 
 def held(server: FakeAlpaca) -> dict[str, float]:
@@ -63,7 +56,8 @@ def _check_contents(server: FakeAlpaca) -> None:
     contents: dict[str, set[str]] = defaultdict(set)
     for request in server.posts():
         body: dict[str, Any] = request.body
-        contents[body["client_order_id"]].add(str(sorted(body.items())))
+        if request.status != 429:  # the venue never saw that one
+            contents[body["client_order_id"]].add(str(sorted(body.items())))
         quantity = Decimal(body["qty"])
         assert quantity.is_finite()
         assert quantity > 0

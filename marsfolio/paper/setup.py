@@ -78,8 +78,10 @@ def state_folder(state: Path) -> Iterator[None]:
 
 def _check_writable(state: Path) -> None:
     probe = state / ".probe"
-    probe.write_bytes(b"x" * 65536)
-    probe.unlink()
+    try:
+        probe.write_bytes(b"x" * 65536)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def terms_of_options(options: PaperOptions) -> Terms:

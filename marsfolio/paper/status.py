@@ -15,8 +15,9 @@ from live.journal import Journal
 from live.plan import Intent, Plan
 from live.service import HEALTH_FILE
 from live.timing import StartTime, next_session
-from live.waiting import SystemWaiter
+from live.waiting import COMMAND_SECONDS, SystemWaiter
 from marsfolio.paper.account import open_account
+from marsfolio.paper.drift import drift_of
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import journal_of
 
@@ -133,17 +134,26 @@ def _order(intent: Intent) -> list[str]:
     ]
 
 
+def _drift(state: Path) -> str:
+    try:
+        total = drift_of(state, None).total
+    except RunFolderError:
+        return "none yet"
+    return f"{round(total['drift'], 2) + 0.0:+,.2f} against the backtest of each session (`marsfolio paper drift`)"
+
+
 def _from_venue(found: Status, options: PaperOptions, state: Path) -> None:
+    waiter = SystemWaiter(COMMAND_SECONDS)
     with TemporaryDirectory() as folder:
         try:
-            desk = open_account(options, state, SystemWaiter(), rehearsal=Path(folder)).desk
+            desk = open_account(options, state, waiter, rehearsal=Path(folder), trades=False).desk
         except MarsfolioError as error:
             found.trouble.append(f"the broker was not asked: {error}")
             return
-        _ask_venue(found, desk, options)
+        _ask_venue(found, desk, options, state)
 
 
-def _ask_venue(found: Status, desk: Desk, options: PaperOptions) -> None:
+def _ask_venue(found: Status, desk: Desk, options: PaperOptions, state: Path) -> None:
     try:
         now = desk.check_clock()
         account = desk.venue.account()
@@ -151,6 +161,7 @@ def _ask_venue(found: Status, desk: Desk, options: PaperOptions) -> None:
         found.facts["at the broker"] = f"cash {account.cash:,.2f}, equity {account.equity:,.2f}"
         if account.blocked:
             found.trouble.append(f"the account may not trade: {account.blocked}")
+        found.facts["drift"] = _drift(state)
         if coming is not None:
             starts = StartTime.parse(options.at).of(coming)
             found.facts["next session"] = f"{coming.session}, work begins {starts:%Y-%m-%dT%H:%MZ}"

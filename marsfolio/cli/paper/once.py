@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.errors import Interrupted, MarsfolioError
 from marsfolio.cli.paper.flags import STATE, State, account_flags, options_of, working
 from marsfolio.config import ConfigOption
 
@@ -39,19 +40,24 @@ def once(
 
 def work(options: PaperOptions, state: Path) -> Outcome:
     """Run one session of the account in a state folder that is held."""
-    from live.session import run_session
-    from live.waiting import SystemWaiter
+    from live.session import Kind, run_session
+    from live.waiting import COMMAND_SECONDS, SystemWaiter
     from marsfolio.paper.account import open_account
     from marsfolio.paper.folder import write_folder
     from marsfolio.paper.stopping import stopped_by_signals
 
-    waiter = SystemWaiter()
+    waiter = SystemWaiter(COMMAND_SECONDS)
     with stopped_by_signals(waiter.stop):
         desk = open_account(options, state, waiter).desk
         try:
             outcome = run_session(desk)
-            desk.tell(outcome.message, outcome.exit_code != 0)
+            if outcome.kind is not Kind.NOTHING:
+                desk.tell(outcome.message, outcome.exit_code != 0)
             return outcome
+        except MarsfolioError as error:
+            if not isinstance(error, Interrupted):
+                desk.tell(str(error), True)
+            raise
         finally:
             write_folder(state, desk.journal, desk.recipe.symbols, desk.recipe.terms)
             desk.journal.dispose()

@@ -72,6 +72,17 @@ def test_04_a_duplicate_id_means_that_the_order_exists(monday: Scene) -> None:
     assert monday.held() == SHARES
 
 
+def test_04_a_duplicate_that_is_never_shown_is_looked_up_again_in_the_next_run(monday: Scene) -> None:
+    monday.server.faults.add(POST_ORDER, effects.after_accept(effects.status(504)))
+    monday.server.faults.add(LOOKUP, effects.status(404, {"code": 40410000, "message": "order not found"}), times=10)
+    assert "the venue has order v1-2024-06-03-AAA-buy-1 and does not show it" in monday.fails(TemporaryError)
+    assert len(monday.server.posts()) == 2
+    assert monday.run().kind is Kind.DONE
+    assert monday.held() == SHARES
+    monday.evening()
+    monday.check_evening()
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_05_a_crash_before_the_answer_is_written_ends_in_the_order_being_adopted(number: int, monday: Scene) -> None:
     monday.fails(Crash, monday.desk(lambda desk: crash_while_sending(desk, number)))
@@ -238,3 +249,15 @@ def test_an_open_order_missing_on_the_list_is_looked_up_and_stays_open_with_an_a
     assert open_order.symbol == "BBB"
     monday.evening()
     monday.check_evening()
+
+
+def test_an_order_that_the_venue_lost_for_good_ends_with_its_session(monday: Scene) -> None:
+    monday.server.faults.add(match("POST", "orders$", symbol="BBB"), effects.never_fills())
+    monday.run()
+    monday.server.orders.remove(monday.server.order("v1-2024-06-03-BBB-buy-1"))
+    assert monday.run().kind is Kind.UNFINISHED
+    assert monday.desk().journal.intents(live=True)
+    monday.server.clock.set(at(10, day=1))
+    assert monday.run().kind is Kind.DONE
+    assert "session 2024-06-03 ended, and not as planned: buy 30 BBB: 0 filled, not found" in monday.alerts()
+    assert monday.held() == SHARES
