@@ -21,7 +21,7 @@ from live import splits as live_splits
 from live.journal import Journal
 from live.plan import PlanStatus, Stage
 from live.service import HEALTH_FILE
-from marsfolio.page import commands, health, orders, reading
+from marsfolio.page import health, orders, reading
 from marsfolio.page.curves import drawdown, equal_weight, splits_of
 from marsfolio.page.health import ALIVE, NEVER, SILENT, STOPPED, Alert, Health, alerts_of, read_health
 from marsfolio.page.reading import CloseRow, PlanRow, Reader, Rows
@@ -305,14 +305,9 @@ def test_a_halt_is_seen_whoever_made_it(tmp_path: Path, monkeypatch: pytest.Monk
     assert found.halted["reason"] == "a drill"
 
 
+@pytest.mark.process
 def test_the_server_loads_no_compiler_and_no_tables() -> None:
     heavy = ("torch", "numba", "pandas", "backtrader", "scipy", "pyarrow", "plotly")
     script = f"import sys, marsfolio.page.serving; print([name for name in {heavy!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
-
-
-def test_the_backtest_of_a_replay_is_that_of_paper_drift(tmp_path: Path) -> None:
-    table = tmp_path / "drift.csv"
-    table.write_text("session,equity,backtest,drift\n2024-01-02,10.5,10.25,0.25\n")
-    assert commands._backtest_of(table) == {"2024-01-02": 10.25}
