@@ -8,15 +8,19 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from documents import ROOT, blocks, pages, run_page
 
+from agents.profiles.settings import MARSFOLIO
+from agents.settings import SETTINGS
+
 pytestmark = pytest.mark.process
 
-QUICKER = {"train": "--episodes 1", "backtest": "--null-paths 0"}
-"""A full training takes 20 seconds, and random portfolios are tested elsewhere."""
+QUICKER = {"backtest": "--null-paths 0"}
+"""Random portfolios are tested elsewhere."""
 
 RUN = [page for page in pages() if any(language in ("sh", "python") for language, _, _ in blocks(page))]
 
@@ -24,6 +28,8 @@ RUN = [page for page in pages() if any(language in ("sh", "python") for language
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_a_page_works_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    short = replace(MARSFOLIO, episodes=2, controller_episodes=2, critic_episodes=2, members=1)
+    monkeypatch.setitem(SETTINGS, "marsfolio", short)
     run_page(page, tmp_path, QUICKER)
 
 
