@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fake_alpaca import GET_ACCOUNT, GET_BARS, FakeAlpaca, bar_effects, effects, match
 from fake_alpaca.example import at, december
-from papers import TWO, Paper, paper_on
+from loopback_papers import TWO, Paper, paper_on
 
 from marsfolio.paper import checks
 from marsfolio.paper.setup import SKEW_SECONDS

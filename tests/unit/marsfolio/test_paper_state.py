@@ -24,8 +24,8 @@ import torch
 from fake_alpaca import GET_ACCOUNT, POST_ORDER, FakeAlpaca, effects, match
 from fake_alpaca.example import at, december
 from fake_alpaca.market import FakeMarket
+from loopback_papers import TWO, Paper, paper_on
 from models import edit_manifest, forge, small_market, small_model
-from papers import TWO, Paper, paper_on
 
 from agents.checkpoint import WEIGHTS
 from brokers.credentials import KEY, SECRET, TRADING
