@@ -63,6 +63,7 @@ def main() -> None:
     parts += _script("metrics", "Metrics and statistics")
     parts += _script("training", "Training")
     parts += _script("environment", "Training environment")
+    parts += _script("paper", "Paper trading")
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text("\n".join(parts), encoding="utf-8")
     print(f"wrote {TARGET}")

@@ -59,6 +59,7 @@ class EmbeddedVenue:
     hours : returns the sessions between two dates; it must know every session of the panel.
     start : the session at whose close a new account opens, with its cash; not read when the file exists.
     busy_timeout : seconds to wait for another process.
+    durable : wait until the disk has each transaction; only a replay, which can be done again, may do without.
 
     Raises
     ------
@@ -75,6 +76,7 @@ class EmbeddedVenue:
 
     name = "simulated"
     sizes_buys = True
+    least_value = 0.0
 
     def __init__(
         self,
@@ -85,10 +87,11 @@ class EmbeddedVenue:
         hours: Callable[[date, date], list[SessionHours]],
         start: date,
         busy_timeout: float = BUSY_TIMEOUT,
+        durable: bool = True,
     ) -> None:
         if terms.timing is FillTiming.SAME_CLOSE:
             raise ConfigError("timing same_close cannot be traded: an order is sent after the close it would fill at")
-        self._file = SqliteFile(path, "a simulated account", store.APPLICATION_ID, store.FORMAT, busy_timeout)
+        self._file = SqliteFile(path, "a simulated account", store.APPLICATION_ID, store.FORMAT, busy_timeout, durable)
         self._panel = panel
         self._terms = terms
         self._rules = terms.rules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -63,6 +63,11 @@ class EmbeddedOrder:
     commission: float = 0.0
     slippage: float = 0.0
     reason: str = ""
+    split: float = 1.0
+
+    def restated(self, quantity: float, ratio: float) -> EmbeddedOrder:
+        """Return it in the shares of after a split."""
+        return replace(self, quantity=quantity, split=self.split * ratio)
 
     def report(self) -> OrderReport:
         """Return what a venue says of it."""
@@ -80,6 +85,7 @@ class EmbeddedOrder:
             reason=self.reason,
             commission=self.commission,
             slippage=self.slippage,
+            split=self.split,
         )
 
 

@@ -188,8 +188,8 @@ def _shared(fill: Any, orders: Sequence[EmbeddedOrder], closed: datetime) -> lis
 def _restated_to(total: float, orders: Sequence[EmbeddedOrder], ratio: float, fractional: bool) -> list[EmbeddedOrder]:
     """Express orders in the shares of after a split, so that they sum to ``total``, which the kernel came to."""
     *early, last = orders
-    restated = [replace(order, quantity=_split(order.quantity, ratio, fractional)) for order in early]
-    return [*restated, replace(last, quantity=total - sum(order.quantity for order in restated))]
+    restated = [order.restated(_split(order.quantity, ratio, fractional), ratio) for order in early]
+    return [*restated, last.restated(total - sum(order.quantity for order in restated), ratio)]
 
 
 def _restated(
@@ -201,8 +201,9 @@ def _restated(
     ratios = {symbol: float(panel.split[row, i]) for i, symbol in enumerate(panel.symbols)}
     changed = [order for order in later if ratios.get(order.symbol, 1.0) != 1.0]
     restated = [
-        replace(order, quantity=_split(order.quantity, ratios[order.symbol], fractional), changed=closed)
+        replace(order.restated(_split(order.quantity, ratio, fractional), ratio), changed=closed)
         for order in changed
+        if (ratio := ratios[order.symbol])
     ]
     return [
         new if new.quantity else _expired(old, closed, "less than one share after a split")

@@ -50,6 +50,7 @@ _ORDERS = sa.Table(
     sa.Column("commission", sa.Float, nullable=False),
     sa.Column("slippage", sa.Float, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("split", sa.Float, nullable=False),
 )
 _EXECUTIONS = sa.Table(
     "executions",

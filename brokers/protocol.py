@@ -97,6 +97,7 @@ class OrderReport:
     order_id : the venue's name of it.
     client_id : ours; somebody else's when we did not send it.
     quantity : shares ordered; None where the order was for an amount of money.
+    split : shares that one share has become by splits since it was ordered; they have restated ``quantity``.
     filled : shares executed so far, never negative.
     average_price : executed price, slippage included; None while nothing is filled.
     status : in the venue's words.
@@ -121,6 +122,7 @@ class OrderReport:
     reason: str = ""
     commission: float = 0.0
     slippage: float = 0.0
+    split: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +188,12 @@ class Venue(Protocol):
     name : ``alpaca`` or ``simulated``.
     sizes_buys : whether the venue itself shrinks buys to the cash that is there when they fill, so that all orders
         of a session may be sent at once. Otherwise buys that need the proceeds of sales must wait for these.
+    least_value : of an order, account currency; 0 where any will do.
     """
 
     name: str
     sizes_buys: bool
+    least_value: float
 
     def now(self) -> datetime:
         """Return the venue's time, UTC."""

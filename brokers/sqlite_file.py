@@ -31,15 +31,23 @@ class SqliteFile:
     content : what it is, in words, for messages.
     application_id, version : written into the file; the version rises when the tables change.
     busy_timeout : seconds.
+    durable : wait until the disk has what was written; without, a crash of the machine may lose or harm the file.
     """
 
     def __init__(
-        self, path: Path, content: str, application_id: int, version: int, busy_timeout: float = BUSY_TIMEOUT
+        self,
+        path: Path,
+        content: str,
+        application_id: int,
+        version: int,
+        busy_timeout: float = BUSY_TIMEOUT,
+        durable: bool = True,
     ) -> None:
         self.path = path
         self._content = content
         self._stamp = (application_id, version)
         self._timeout = busy_timeout
+        self._durable = durable
         self._engine = self._engine_of(path)
 
     def create(self, metadata: sa.MetaData, fill: Callable[[sa.Connection], None]) -> bool:
@@ -119,9 +127,12 @@ class SqliteFile:
             return sqlite3.connect(name, uri=True, timeout=self._timeout, isolation_level=None)
 
         engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.NullPool)
-        sa.event.listen(engine, "connect", _set_up)
+        sa.event.listen(engine, "connect", self._set_up)
         sa.event.listen(engine, "begin", _begin)
         return engine
+
+    def _set_up(self, connection: Any, _: Any) -> None:
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -151,10 +162,6 @@ _RESTORE = "put a copy of it back, or name another file to begin anew"
 def _transaction(engine: sa.Engine, write: bool) -> Iterator[sa.Connection]:
     with engine.connect().execution_options(write=write) as connection, connection.begin():
         yield connection
-
-
-def _set_up(connection: Any, _: Any) -> None:
-    connection.execute("PRAGMA synchronous = FULL")
 
 
 def _begin(connection: sa.Connection) -> None:

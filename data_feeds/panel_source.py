@@ -21,6 +21,8 @@ class PanelBars:
 
     def __init__(self, provider: Callable[[], MarketPanel]) -> None:
         self._provider = provider
+        self._whole: MarketPanel | None = None
+        self._selected: MarketPanel | None = None
 
     def panel(self, symbols: Sequence[str], last: date, lookback_bars: int) -> MarketPanel:
         """Return the bars of ``symbols``, in that order, of the ``lookback_bars`` sessions that end with ``last``.
@@ -39,12 +41,18 @@ class PanelBars:
         """
         if lookback_bars < 1:
             raise InputError(f"lookback_bars must be at least 1, was {lookback_bars}")
-        panel = self._provider().select(symbols)
+        panel = self._select(self._provider(), tuple(symbols))
         session = np.datetime64(last, "D")
         stop = int(np.searchsorted(panel.sessions, session, side="right"))
         if stop == 0 or panel.sessions[stop - 1] != session:
             raise TemporaryError(_stale(panel, session))
         return panel.rows(max(0, stop - lookback_bars), stop)
+
+    def _select(self, whole: MarketPanel, symbols: tuple[str, ...]) -> MarketPanel:
+        """Return the panel of symbols; that of the last time where all is the same, since it may be a long one."""
+        if self._selected is None or self._whole is not whole or self._selected.symbols != symbols:
+            self._whole, self._selected = whole, whole.select(symbols)
+        return self._selected
 
 
 def _stale(panel: MarketPanel, session: np.datetime64) -> str:

@@ -28,7 +28,9 @@ def absorb(writer: Writer, intent: Intent, report: OrderReport) -> Intent:
     TradingStopped
         When the order at the venue is not the one we meant to send, or it is filled at no price.
     """
+    intent = writer.current(intent)
     _check_same(intent, report)
+    intent = _restated(intent, report)
     if report.filled > intent.filled + SMALLEST:
         intent = _booked(writer, intent, report)
     stage = Stage.OPEN if report.is_open else Stage.FINAL
@@ -39,6 +41,15 @@ def absorb(writer: Writer, intent: Intent, report: OrderReport) -> Intent:
         writer.put(changed)
         writer.note("order", client_id=intent.client_id, order_id=report.order_id, status=report.status)
     return changed
+
+
+def _restated(intent: Intent, report: OrderReport) -> Intent:
+    """Return an order in the shares of after a split, when there was one since it was sent."""
+    if report.split == intent.split or report.quantity is None:
+        return intent
+    ratio = report.split / intent.split
+    wanted = report.quantity if intent.wanted == intent.quantity else intent.wanted * ratio
+    return replace(intent, quantity=report.quantity, wanted=wanted, split=report.split)
 
 
 def _booked(writer: Writer, intent: Intent, report: OrderReport) -> Intent:
@@ -66,7 +77,8 @@ def _booked(writer: Writer, intent: Intent, report: OrderReport) -> Intent:
 
 def _check_same(intent: Intent, report: OrderReport) -> None:
     same = report.symbol == intent.symbol and report.side is intent.side
-    if same and (report.quantity is None or abs(report.quantity - intent.quantity) <= SMALLEST):
+    restated = report.split != intent.split
+    if same and (restated or report.quantity is None or abs(report.quantity - intent.quantity) <= SMALLEST):
         return
     raise TradingStopped(
         f"order {intent.client_id} at the venue is {report.side.value} {report.quantity} {report.symbol}, ours is "
@@ -130,12 +142,13 @@ def book_closes(journal: Journal, writer: Writer, panel: MarketPanel) -> None:
     first = (
         len(panel) - 1 if last is None else int(np.searchsorted(panel.sessions, np.datetime64(last.session), "right"))
     )
-    fills, movements = journal.fills(), journal.movements()
+    after = None if last is None else last.session
+    ledger_now, fills, movements = journal.ledger(), journal.fills(after=after), journal.movements(after=after)
     for row in range(first, len(panel)):
         session = panel.sessions[row].item()
         for i in np.flatnonzero(panel.has_bar[row]):
             marks[panel.symbols[i]] = float(panel.close[row, i])
-        ledger = _as_of(journal.ledger(), session, fills, movements)
+        ledger = _as_of(ledger_now, session, fills, movements)
         held = np.array([ledger.positions.get(symbol, 0.0) for symbol in panel.symbols])
         mark = np.array([marks.get(symbol, np.nan) for symbol in panel.symbols])
         traded = 0.0

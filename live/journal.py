@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -22,7 +23,7 @@ from live import schema
 from live.plan import LIVE_STAGES, Intent, Plan, PlanStatus, Stage
 from live.schema import FORMAT_VERSION
 
-BUSY_SECONDS = 10
+BUSY_SECONDS = 10.0
 FIRST_HASH = "0" * 64
 
 
@@ -78,6 +79,7 @@ class Journal:
     url : of the database, as SQLAlchemy writes it.
     clock : stamps the entries of the audit log.
     durable : wait until the disk has what was written; only a replay may do without.
+    busy_seconds : how long another process may keep it locked.
 
     Raises
     ------
@@ -87,15 +89,20 @@ class Journal:
         When another process keeps it locked, or the disk refuses.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None, durable: bool = True) -> None:
+    def __init__(
+        self, url: str, clock: Clock | None = None, durable: bool = True, busy_seconds: float = BUSY_SECONDS
+    ) -> None:
         self._where = make_url(url).render_as_string(hide_password=True)
         self._clock = clock or SystemClock()
+        self._busy_seconds = busy_seconds
         with self._telling():
-            self._engine = _engine(url, durable)
+            self._engine = _engine(url, durable, busy_seconds)
             self._prepare()
 
     @classmethod
-    def at(cls, path: Path, clock: Clock | None = None, durable: bool = True) -> Journal:
+    def at(
+        cls, path: Path, clock: Clock | None = None, durable: bool = True, busy_seconds: float = BUSY_SECONDS
+    ) -> Journal:
         """Open the journal in a file, made when there is none.
 
         Raises
@@ -103,9 +110,11 @@ class Journal:
         RunFolderError
             Also when the file is empty: a journal never is.
         """
-        if path.exists() and path.stat().st_size == 0:
+        if not path.exists():
+            _make(path)
+        elif path.stat().st_size == 0:
             raise RunFolderError(f"{path} is empty and should be a journal: restore it, or choose another --state")
-        return cls(f"sqlite:///{path.absolute()}", clock, durable)
+        return cls(f"sqlite:///{path.absolute()}", clock, durable, busy_seconds)
 
     def scratch(self) -> Journal:
         """Return a copy in memory, for a rehearsal that leaves nothing behind."""
@@ -124,8 +133,11 @@ class Journal:
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        """Give a writer whose changes are kept together, and on disk when this returns; or not at all."""
-        with self._telling(), self._engine.begin() as connection:
+        """Give a writer whose changes are kept together, and on disk when this returns; or not at all.
+
+        Other processes that want to write wait from the beginning: what is read before the first change stays true.
+        """
+        with self._telling(), self._engine.connect().execution_options(write=True) as connection, connection.begin():
             yield Writer(connection, self._clock)
 
     def value(self, key: str, default: Any = None) -> Any:
@@ -143,14 +155,14 @@ class Journal:
         table = schema.plans
         with self._reading() as connection:
             row = connection.execute(sa.select(table).where(table.c.session == session)).mappings().first()
-        return None if row is None else (Plan.of(row["document"]), PlanStatus(row["status"]), row["note"])
+            return None if row is None else (Plan.of(row["document"]), PlanStatus(row["status"]), row["note"])
 
     def last_plan(self) -> Plan | None:
         """Return the latest plan."""
         table = schema.plans
         with self._reading() as connection:
             row = connection.execute(sa.select(table.c.document).order_by(table.c.session.desc()).limit(1)).first()
-        return None if row is None else Plan.of(row[0])
+            return None if row is None else Plan.of(row[0])
 
     def statuses(self, limit: int | None = None) -> list[tuple[date, PlanStatus, str]]:
         """Return session, status and note of each plan, latest first."""
@@ -176,29 +188,49 @@ class Journal:
         with self._reading() as connection:
             return [_intent(dict(row)) for row in connection.execute(query).mappings()]
 
-    def fills(self, session: date | None = None) -> list[Fill]:
-        """Return fills in the order in which they were booked."""
+    def fills(self, session: date | None = None, after: date | None = None) -> list[Fill]:
+        """Return fills in the order in which they were booked: of a session, of those after one, or all."""
         table = schema.fills
         query = sa.select(table).order_by(table.c.number)
         if session is not None:
             query = query.where(table.c.session == session)
+        if after is not None:
+            query = query.where(table.c.session > after)
         names = [field.name for field in fields(Fill)]
         with self._reading() as connection:
             rows = connection.execute(query).mappings().all()
-        return [_fill({name: row[name] for name in names}) for row in rows]
+            return [_fill({name: row[name] for name in names}) for row in rows]
 
-    def movements(self) -> list[Movement]:
-        """Return what moved money or shares and is no fill, in the order in which it was booked."""
-        table = schema.movements
-        columns = [table.c[field.name] for field in fields(Movement)]
+    def count_fills(self) -> int:
+        """Return how many fills are booked."""
         with self._reading() as connection:
-            return [Movement(*row) for row in connection.execute(sa.select(*columns).order_by(table.c.number))]
+            return _next_number(connection, schema.fills)
+
+    def movements(self, after: date | None = None) -> list[Movement]:
+        """Return what moved money or shares and is no fill, in the order in which it was booked.
+
+        Parameters
+        ----------
+        after : only those of later sessions.
+        """
+        table = schema.movements
+        query = sa.select(*[table.c[field.name] for field in fields(Movement)]).order_by(table.c.number)
+        if after is not None:
+            query = query.where(table.c.session > after)
+        with self._reading() as connection:
+            return [Movement(*row) for row in connection.execute(query)]
 
     def closes(self) -> list[Close]:
         """Return the account at each close, oldest first."""
         table = schema.closes
         with self._reading() as connection:
             return [Close(*row) for row in connection.execute(sa.select(table).order_by(table.c.session))]
+
+    def peak(self) -> float | None:
+        """Return the highest equity at a close; None before the first."""
+        with self._reading() as connection:
+            found: float | None = connection.execute(sa.select(sa.func.max(schema.closes.c.equity))).scalar_one()
+        return found
 
     def last_close(self) -> Close | None:
         """Return the account at the latest close."""
@@ -217,7 +249,10 @@ class Journal:
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with self._telling(), self._engine.connect() as connection:
-            yield connection
+            try:
+                yield connection
+            except (ValueError, TypeError, LookupError) as error:  # a date, a status or a document that is none
+                raise self._damaged(error) from error
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -225,38 +260,54 @@ class Journal:
         try:
             yield
         except OperationalError as error:
-            said = str(error.orig).lower()
-            if "locked" in said:
+            code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            if isinstance(error.orig, sqlite3.Error) and code == sqlite3.SQLITE_ERROR:
+                raise self._damaged(error.orig) from error
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise TemporaryError(
-                    f"the journal {self._where} has been locked by another process for {BUSY_SECONDS} s: nothing was "
-                    "sent after that; try again"
+                    f"the journal {self._where} has been locked by another process for {self._busy_seconds:g} s: "
+                    "nothing was sent after that; try again"
                 ) from error
             raise TemporaryError(
                 f"the journal {self._where} cannot be read or written ({error.orig}): make room or mend the "
                 "permissions; nothing was sent after that"
             ) from error
         except DatabaseError as error:
-            raise RunFolderError(
-                f"the journal {self._where} is damaged ({error.orig}): restore it from a copy, or choose another "
-                "--state"
-            ) from error
+            raise self._damaged(error.orig) from error
+        except UnicodeDecodeError as error:  # SQLite's own message quotes what it could not read
+            raise self._damaged(error.reason) from error
+
+    def _damaged(self, error: object) -> RunFolderError:
+        return RunFolderError(
+            f"the journal {self._where} is damaged ({error}): restore it from a copy, or choose another --state; "
+            "nothing was sent after that"
+        )
 
     def _prepare(self) -> None:
         there = set(sa.inspect(self._engine).get_table_names())
         known = set(schema.metadata.tables)
-        if there and not known <= there:
-            lacking = ", ".join(sorted(known - there))
-            raise RunFolderError(f"the journal {self._where} lacks {lacking}: it is another database, or damaged")
         if not there:
             schema.metadata.create_all(self._engine)
             with self._engine.begin() as connection:
                 _set_value(connection, "format_version", FORMAT_VERSION)
-        version = self.value("format_version")
-        if not isinstance(version, int) or version > FORMAT_VERSION:
+        version = self.value("format_version") if schema.meta.name in there else FORMAT_VERSION
+        if isinstance(version, int) and version > FORMAT_VERSION:
             raise RunFolderError(
                 f"the journal {self._where} has format {version} and this marsfolio knows {FORMAT_VERSION} at most: "
                 "update it"
             )
+        if there and (not known <= there or not isinstance(version, int)):
+            lacking = ", ".join(sorted(known - there)) or "its format_version"
+            raise RunFolderError(f"the journal {self._where} lacks {lacking}: it is another database, or damaged")
+        if self._engine.dialect.name == "sqlite":
+            self._check_pages()
+
+    def _check_pages(self) -> None:
+        """Read the whole file: what is damaged must be found before an order is sent, not after."""
+        with self._reading() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if found != "ok":
+            raise self._damaged(found)
 
 
 class Writer:
@@ -288,11 +339,16 @@ class Writer:
         """Keep an order as it is now."""
         table = schema.orders
         values = {**asdict(intent), "side": intent.side.value, "stage": intent.stage.value}
-        changed = self._connection.execute(
-            table.update().where(table.c.client_id == intent.client_id).values(**values)
-        ).rowcount
-        if not changed:
-            self._connection.execute(table.insert().values(**values))
+        same = table.c.client_id == sa.bindparam("of_order")
+        if not self._connection.execute(table.update().where(same), {**values, "of_order": intent.client_id}).rowcount:
+            self._connection.execute(table.insert(), values)
+
+    def current(self, intent: Intent) -> Intent:
+        """Return an order as it is kept now; another process may have booked a fill of it."""
+        table = schema.orders
+        found = self._connection.execute(sa.select(table).where(table.c.client_id == intent.client_id)).mappings()
+        row = found.first()
+        return intent if row is None else _intent(dict(row))
 
     def book(
         self,
@@ -310,9 +366,11 @@ class Writer:
         # The order of operations is part of the format: cash_after = cash_before -/+ quantity * price - commission.
         cash = ledger.cash - signed * price - commission
         position = ledger.positions.get(intent.symbol, 0.0) + signed
-        number = self._count(schema.fills)
+        number = _next_number(self._connection, schema.fills)
+        table = schema.fills
+        # The session is said too because it has an index.
         of_order = self._connection.execute(
-            sa.select(sa.func.count()).where(schema.fills.c.order_id == intent.client_id)
+            sa.select(sa.func.count()).where(table.c.session == intent.session, table.c.order_id == intent.client_id)
         ).scalar_one()
         fill = Fill(
             fill_id=f"{intent.client_id}-{of_order + 1}",
@@ -329,9 +387,7 @@ class Writer:
             position_after=position,
             reason=reason,
         )
-        self._connection.execute(
-            schema.fills.insert().values(**asdict(fill) | {"side": fill.side.value}, number=number)
-        )
+        self._connection.execute(table.insert(), asdict(fill) | {"side": fill.side.value, "number": number})
         self._set_ledger(cash, {**ledger.positions, intent.symbol: position})
         self.note("fill", fill_id=fill.fill_id, quantity=quantity, price=price, commission=commission)
         return fill
@@ -341,8 +397,8 @@ class Writer:
         ledger = _ledger(self._connection)
         position = ledger.positions.get(movement.symbol, 0.0) + movement.quantity_change
         positions = {**ledger.positions, movement.symbol: position} if movement.symbol else ledger.positions
-        number = self._count(schema.movements)
-        self._connection.execute(schema.movements.insert().values(number=number, **asdict(movement)))
+        number = _next_number(self._connection, schema.movements)
+        self._connection.execute(schema.movements.insert(), {"number": number, **asdict(movement)})
         self._set_ledger(ledger.cash + movement.amount, positions)
         told = {name: value for name, value in asdict(movement).items() if name not in ("kind", "session")}
         self.note("movement", what=movement.kind, session=movement.session.isoformat(), **told)
@@ -353,7 +409,7 @@ class Writer:
 
     def close(self, close: Close) -> None:
         """Keep the account at a session's close."""
-        self._connection.execute(schema.closes.insert().values(**asdict(close)))
+        self._connection.execute(schema.closes.insert(), asdict(close))
 
     def note(self, kind: str, /, **payload: Any) -> None:
         """Append an entry to the audit log."""
@@ -365,13 +421,9 @@ class Writer:
         time_utc = self._clock.now().isoformat(timespec="milliseconds")
         text = json.dumps(payload, sort_keys=True, ensure_ascii=False)
         sealed = seal(before, number, time_utc, kind, text)
-        self._connection.execute(
-            table.insert().values(number=number, time_utc=time_utc, kind=kind, payload=text, hash=sealed)
-        )
+        entry = {"number": number, "time_utc": time_utc, "kind": kind, "payload": text, "hash": sealed}
+        self._connection.execute(table.insert(), entry)
         _set_value(self._connection, "audit_head", [number, sealed])
-
-    def _count(self, table: sa.Table) -> int:
-        return int(self._connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
 
     def _set_ledger(self, cash: float, positions: Mapping[str, float]) -> None:
         held = {symbol: quantity for symbol, quantity in positions.items() if quantity != 0.0}
@@ -384,19 +436,34 @@ def seal(before: str, number: int, time_utc: str, kind: str, payload: str) -> st
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _engine(url: str, durable: bool) -> Engine:
+def _make(path: Path) -> None:
+    """Make a journal beside its place and move it there: a kill on the way leaves none, never half of one."""
+    beside = path.with_name(f".{path.name}.new")
+    for left in (beside, beside.with_name(f"{beside.name}-journal")):
+        left.unlink(missing_ok=True)
+    Journal(f"sqlite:///{beside.absolute()}").dispose()
+    beside.replace(path)
+
+
+def _engine(url: str, durable: bool, busy_seconds: float) -> Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url)
-    in_memory = url == "sqlite://"
-    pool: dict[str, Any] = {"poolclass": sa.pool.StaticPool} if in_memory else {"poolclass": sa.pool.NullPool}
-    if not durable:
-        pool = {"poolclass": sa.pool.StaticPool}
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **pool)
+    if url == "sqlite://":  # in memory: of one process, and of one connection
+        return sa.create_engine(url, poolclass=sa.pool.StaticPool)
+    # The module must not begin transactions by itself: it would do so before the first change, not the first reading.
+    arguments = {"timeout": busy_seconds, "isolation_level": None}
+    pool = sa.pool.NullPool if durable else sa.pool.QueuePool
+    engine = sa.create_engine(url, connect_args=arguments, poolclass=pool)
 
     @sa.event.listens_for(engine, "connect")
     def _set_pragmas(connection: Any, _: Any) -> None:
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
         connection.execute("PRAGMA foreign_keys=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
@@ -409,8 +476,15 @@ def _value(connection: Connection, key: str, default: Any) -> Any:
 
 def _set_value(connection: Connection, key: str, value: Any) -> None:
     table = schema.meta
-    if not connection.execute(table.update().where(table.c.key == key).values(value=value)).rowcount:
-        connection.execute(table.insert().values(key=key, value=value))
+    same = table.c.key == sa.bindparam("of_key")
+    if not connection.execute(table.update().where(same), {"value": value, "of_key": key}).rowcount:
+        connection.execute(table.insert(), {"key": key, "value": value})
+
+
+def _next_number(connection: Connection, table: sa.Table) -> int:
+    """Return how many rows a table has that numbers them from 0; read from its index, not counted."""
+    last = connection.execute(sa.select(sa.func.max(table.c.number))).scalar_one()
+    return 0 if last is None else int(last) + 1
 
 
 def _ledger(connection: Connection) -> Ledger:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import smtplib
+import ssl
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
+from functools import partial
 from urllib.parse import urlsplit
 
 import requests
@@ -33,7 +37,7 @@ class Mail:
 
     Attributes
     ----------
-    server : host or host:port; TLS is used where the server offers it, and always with a password.
+    server : host or host:port; TLS is used where the server offers it, and always with a user or a password.
     """
 
     server: str
@@ -52,16 +56,23 @@ class Notifier:
     Parameters
     ----------
     name : begins each line: which account speaks.
-    redact : takes secrets out of a text.
+    redact : takes secrets out of a text; the address of the webhook and the password go anyway.
+    seconds : that one line may take.
     """
 
     def __init__(
-        self, name: str, webhook: str | None, mail: Mail | None, redact: Callable[[str], str] = lambda text: text
+        self,
+        name: str,
+        webhook: str | None,
+        mail: Mail | None,
+        redact: Callable[[str], str] = lambda text: text,
+        seconds: float = SECONDS,
     ) -> None:
         self._name = name
         self._webhook = webhook
         self._mail = mail
         self._redact = redact
+        self._seconds = seconds
 
     @classmethod
     def from_environment(
@@ -90,37 +101,56 @@ class Notifier:
         return cls(name, webhook, mail, redact)
 
     def __call__(self, line: str, alert: bool) -> None:
-        """Tell one line; an alert is what a person should act on."""
-        text = self._redact(line)
+        """Tell one line; an alert is what a person should act on. Returns after some seconds, delivered or not."""
+        text = self._without_secrets(line)
         logger.log(logging.WARNING if alert else logging.INFO, "%s", text)
         told = f"[{self._name}] {'ALERT: ' if alert else ''}{text}"
+        ways: list[Callable[[], None]] = []
         if self._webhook is not None:
-            self._post(told)
+            ways.append(partial(_post, self._webhook, told))
         if self._mail is not None:
-            self._send(told, self._mail, alert)
+            ways.append(partial(_send, self._mail, told, alert))
+        # Of its own thread, since a server that sends a byte now and then makes no time-out happen.
+        threads = [threading.Thread(target=way, daemon=True) for way in ways]
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + self._seconds
+        for thread in threads:
+            thread.join(max(until - time.monotonic(), 0.0))
+        if any(thread.is_alive() for thread in threads):
+            logger.warning("a line is still on its way after %.0f s: going on without it", self._seconds)
 
-    def _post(self, text: str) -> None:
-        try:
-            answer = requests.post(str(self._webhook), json={"text": text}, timeout=SECONDS, allow_redirects=False)
+    def _without_secrets(self, line: str) -> str:
+        text = self._redact(line)
+        for secret in (self._webhook, None if self._mail is None else self._mail.password):
+            text = text.replace(secret, "***") if secret else text
+        return text
+
+
+def _post(webhook: str, text: str) -> None:
+    try:
+        # Streamed: the answer's body is not read.
+        with requests.post(webhook, json={"text": text}, timeout=SECONDS, allow_redirects=False, stream=True) as answer:
             if answer.status_code >= 300:
                 logger.warning("the webhook answered %s: the line was not delivered", answer.status_code)
-        except requests.RequestException as error:
-            # Not the error's text: it holds the address, which is a secret.
-            logger.warning("the webhook could not be reached (%s): the line was not delivered", type(error).__name__)
+    except (requests.RequestException, OSError, ValueError) as error:
+        # Not the error's text: it holds the address, which is a secret.
+        logger.warning("the webhook could not be reached (%s): the line was not delivered", type(error).__name__)
 
-    def _send(self, text: str, mail: Mail, alert: bool) -> None:
+
+def _send(mail: Mail, text: str, alert: bool) -> None:
+    host, _, port = mail.server.partition(":")
+    try:
         message = EmailMessage()
         message["From"], message["To"] = mail.sender, mail.recipient
         message["Subject"] = f"marsfolio{' ALERT' if alert else ''}: {text.splitlines()[0][:100]}"
         message.set_content(text)
-        host, _, port = mail.server.partition(":")
-        try:
-            with smtplib.SMTP(host, int(port or 25), timeout=SECONDS) as server:
-                server.ehlo()
-                if mail.password or server.has_extn("starttls"):
-                    server.starttls()
-                if mail.user:
-                    server.login(mail.user, mail.password)
-                server.send_message(message)
-        except (OSError, smtplib.SMTPException) as error:
-            logger.warning("e-mail could not be sent (%s)", type(error).__name__)
+        with smtplib.SMTP(host, int(port or 25), timeout=SECONDS) as server:
+            server.ehlo()
+            if mail.user or mail.password or server.has_extn("starttls"):
+                server.starttls(context=ssl.create_default_context())
+            if mail.user:
+                server.login(mail.user, mail.password)
+            server.send_message(message)
+    except (OSError, smtplib.SMTPException, ValueError) as error:
+        logger.warning("e-mail could not be sent (%s): the line was not delivered", type(error).__name__)

@@ -44,6 +44,7 @@ orders = Table(
     Column("commission", Float, nullable=False, default=0.0),
     Column("slippage", Float, nullable=False, default=0.0),
     Column("value", Float, nullable=False, default=0.0),
+    Column("split", Float, nullable=False, default=1.0),
     Column("reason", Text, nullable=False, default=""),
 )
 

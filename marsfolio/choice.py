@@ -110,14 +110,15 @@ def market_of(
     terms: Terms,
     cap: float | None,
     cash_buffer: float | None,
+    universe: str | None = None,
 ) -> tuple[Model | None, Market, Terms]:
     """Return the model, if there is one, the bars it or a strategy trades, and the terms with their limits."""
     from engine.limits import MODEL_LIMITS
     from marsfolio.compose import load_market, market_of_model, with_limits
 
     if model is None:
-        return None, load_market(data, symbols), with_limits(terms, cap, cash_buffer, None)
-    trained, market = market_of_model(model, data, symbols)
+        return None, load_market(data, symbols, universe), with_limits(terms, cap, cash_buffer, None)
+    trained, market = market_of_model(model, data, symbols, universe)
     return trained, market, with_limits(terms, cap, cash_buffer, MODEL_LIMITS)
 
 

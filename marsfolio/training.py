@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marsfolio.compose import Market, load_market, parse_window, trainer_of, with_limits
+from marsfolio.compose import Market, check_universe, load_market, parse_window, trainer_of, with_limits
 
 if TYPE_CHECKING:
     from agents.methods import AnyTrainer
@@ -24,6 +24,7 @@ class Lesson:
     setting, ablation : named settings, and a named variant with one part left out.
     episodes, update_every : those of the setting when None.
     seed : the only source of randomness.
+    universe : whose members are learned from, see `marsfolio.compose.load_market`.
     """
 
     train: str
@@ -33,6 +34,7 @@ class Lesson:
     episodes: int | None
     update_every: int | None
     seed: int
+    universe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def prepare(
     named = settings_of(lesson.setting, lesson.ablation)
     settings = with_update_every(with_episodes(named, lesson.episodes), lesson.update_every)
     check_model_folder(out, resume)
-    market = load_market(data, symbols)
+    check_universe(lesson.universe, settings)
+    market = load_market(data, symbols, lesson.universe)
     trainer = trainer_of(
         market.panel,
         parse_window(market.panel, lesson.train, "--train"),

@@ -1,58 +1,66 @@
-"""The paper commands against the loopback venue, in this process: no sleep, and what they print and answer."""
+"""Paper accounts as a user of the command line has them, for tests: bars in a file, commands, the files of a run."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from datetime import timedelta
+import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
-from fake_alpaca import FakeAlpaca
 
-import engine.http
-from brokers.credentials import DATA, KEY, SECRET, TRADING
-from live.waiting import SystemWaiter
+from engine.panel import FIELDS, MarketPanel
+from engine.tradelog import read_table
 from marsfolio.cli import main
 
-
-class Said(NamedTuple):
-    """What a command left on the terminal, and its exit code."""
-
-    code: int
-    out: str
-    err: str
+SIMULATED = "--broker simulated --data bars.parquet"
+FREELY = "--max-turnover 1 --max-loss 1"
+"""Random markets fall and turn over as no limit of a sensible account allows."""
+TABLES = ("trades.csv", "cash_flows.csv", "equity.csv", "round_trips.csv", "decisions.parquet")
 
 
-Paper = Callable[..., Said]
-TWO = ("--strategy", "equal_weight", "--symbols", "AAA,BBB", "--history", "2")
+def write_panel(panel: MarketPanel, path: Path) -> None:
+    """Write the bars of a panel as a user's file has them, without rows for missing ones."""
+    shape = panel.close.shape
+    names = [*FIELDS, *(("split", "dividend") if panel.has_actions else ())]
+    table = pd.DataFrame(
+        {
+            "date": np.repeat(panel.sessions.astype("datetime64[ns]"), shape[1]),
+            "symbol": np.tile(np.array(panel.symbols, dtype=object), shape[0]),
+            **{name: getattr(panel, name).ravel() for name in names},
+        }
+    )
+    table[table["close"].notna()].reset_index(drop=True).to_parquet(path)
 
 
-def paper_on(
-    server: FakeAlpaca, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Paper:
-    """Return ``marsfolio paper`` as a function of its arguments, with the keys of the server in the environment.
+def run(line: str) -> int:
+    """Run a command line and return its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        main(line.split())
+    return int(stop.value.code or 0)
 
-    Waiting moves the server's clock, and tries follow each other at once.
+
+def files_of(folder: Path | str) -> dict[str, Any]:
+    """Return the tables of a run folder and its metrics, without ids: those are each world's own."""
+    found: dict[str, Any] = {name: read_table(Path(folder) / name) for name in TABLES}
+    found["trades.csv"] = found["trades.csv"].drop(columns=["fill_id", "order_id"])
+    found["metrics.json"] = json.loads((Path(folder) / "metrics.json").read_text(encoding="utf-8"))
+    return found
+
+
+def assert_same_files(paper: dict[str, Any], backtest: dict[str, Any], without: str = "") -> None:
+    """Compare the files of two runs, number by number.
+
+    Parameters
+    ----------
+    without : session whose decision only the second has: the last of a backtest, which is never filled.
     """
-    keys = {KEY: server.key, SECRET: server.secret, TRADING: server.url, DATA: server.url}
-    for name, value in keys.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(SystemWaiter, "wait", lambda self, seconds: server.clock.advance(timedelta(seconds=seconds)))
-    monkeypatch.setattr(SystemWaiter, "elapsed", lambda self: server.clock.now.timestamp())
-    monkeypatch.setattr(engine.http, "_wait", lambda state: 0.0)
-    # The commands leave a filter for secrets behind, for the rest of their process.
-    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
-
-    def paper(*arguments: object) -> Said:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(["paper", *map(str, arguments)])
-        said = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Said(ended.value.code, said.out, said.err)
-
-    return paper
+    decisions = backtest["decisions.parquet"]
+    kept = decisions[decisions["session"] != without].reset_index(drop=True)
+    for name in TABLES:
+        expected = kept if name == "decisions.parquet" else backtest[name]
+        # Executed weights: what a split made of a share is computed from all shares held, and rounded.
+        exact = {"rtol": 1e-14, "atol": 0.0} if name == "decisions.parquet" else {"check_exact": True}
+        pd.testing.assert_frame_equal(paper[name], expected, obj=name, **exact)
+    assert paper["metrics.json"] == backtest["metrics.json"]

@@ -79,8 +79,8 @@ def _backtest(run: Run, said: Mapping[str, Any], terms: Terms) -> Again:
     from marsfolio.plans import Plan
     from strategies.loader import parse_params
 
-    limits = said["cap"], said["cash_buffer"]
-    trained, market, terms = market_of(said["model"], said["data"], parse_symbols(said["symbols"]), terms, *limits)
+    symbols, more = parse_symbols(said["symbols"]), (said["cap"], said["cash_buffer"], said["universe"])
+    trained, market, terms = market_of(said["model"], said["data"], symbols, terms, *more)
     span = span_of(run, market.panel)
     choice = said["untrained"], str(said["strategy"]), parse_params(said["param"] or ())
     plan = plan_of(trained, *choice, market, terms, span, said["rebalance"], said["weights"], said["agent"])

@@ -31,6 +31,7 @@ from marsfolio.cli.options import (
     Strategy,
     Symbols,
     Trials,
+    UniverseOption,
     Untrained,
     Weights,
 )
@@ -48,6 +49,7 @@ def backtest(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     model: ModelFolder = None,
     untrained: Untrained = False,
     agent: Agent = None,
@@ -83,7 +85,14 @@ def backtest(
     """Run a model or a strategy over past bars with costs, and write a run folder."""
     from marsfolio.backtesting import Judging, finish, stated_costs
     from marsfolio.cli.results import in_words, print_metrics
-    from marsfolio.compose import absolute_benchmark, holding, load_benchmark, parse_symbols, window
+    from marsfolio.compose import (
+        absolute_benchmark,
+        absolute_universe,
+        holding,
+        load_benchmark,
+        parse_symbols,
+        window,
+    )
     from marsfolio.runs import recording
     from strategies.loader import parse_params
 
@@ -93,7 +102,7 @@ def backtest(
     dearest = max(ladder)
     terms = terms_of(cash, ladder[dearest], fill, fractional)
     with recording(out, KIND):
-        trained, market, terms = market_of(model, data, parse_symbols(symbols), terms, cap, cash_buffer)
+        trained, market, terms = market_of(model, data, parse_symbols(symbols), terms, cap, cash_buffer, universe)
         span = window(market.panel, start, end, "--start/--end")
         plan = plan_of(trained, untrained, str(strategy), params, market, terms, span, rebalance, weights, agent)
         of_benchmark = load_benchmark(benchmark, market.panel, span, cash)
@@ -101,7 +110,7 @@ def backtest(
         result, judging = results[dearest], Judging(null_paths, trials)
         done = finish(plan, result, market, trained, not untrained, weights, of_benchmark, judging)
         stated = stated_costs(costs, None if commission_bps is None else commission_bps.stated, slippage_bps)
-        options = {**resolved(ctx), **absolute_benchmark(benchmark), **stated}
+        options = {**resolved(ctx), **absolute_benchmark(benchmark), **absolute_universe(universe), **stated}
         options |= {} if plan.own is None else {"strategy": plan.own.name}
         done.write(out, options)
         if len(results) > 1:

@@ -28,6 +28,7 @@ from marsfolio.cli.options import (
     Start,
     Strategy,
     Symbols,
+    UniverseOption,
     Untrained,
     Weights,
 )
@@ -47,6 +48,7 @@ def check_lookahead(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     model: ModelFolder = None,
     untrained: Untrained = False,
     agent: Agent = None,
@@ -82,7 +84,7 @@ def check_lookahead(
     check_choice(model, untrained, strategy, param, weights, rebalance, agent)
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
     params = parse_params(param or ())
-    trained, market, terms = market_of(model, data, parse_symbols(symbols), terms, cap, cash_buffer)
+    trained, market, terms = market_of(model, data, parse_symbols(symbols), terms, cap, cash_buffer, universe)
     span = window(market.panel, start, end, "--start/--end")
     plan = plan_of(trained, untrained, str(strategy), params, market, terms, span, rebalance, weights, agent)
     with progress_bar("sessions") as progress:

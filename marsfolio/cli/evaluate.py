@@ -21,6 +21,7 @@ from marsfolio.cli.options import (
     NullPaths,
     SlippageBps,
     Symbols,
+    UniverseOption,
 )
 from marsfolio.config import ConfigOption, resolved
 
@@ -48,6 +49,7 @@ def evaluate(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     episodes: Annotated[
         list[str] | None,
         typer.Option(help="Episodes of what is trained: N for all, or SETTING=N; the setting's own when absent."),
@@ -78,7 +80,7 @@ def evaluate(
 ) -> None:
     """Evaluate methods over windows and seeds, beside baselines, chance and intervals: one table, one page."""
     from engine.limits import MODEL_LIMITS
-    from marsfolio.compose import parse_symbols, with_limits
+    from marsfolio.compose import absolute_universe, parse_symbols, with_limits
     from marsfolio.evaluation.asked import Asked, plan_evaluation
     from marsfolio.evaluation.output import write_output
     from marsfolio.evaluation.plan import evaluating
@@ -89,10 +91,10 @@ def evaluate(
     )
     overrides = {"episodes": episodes or [], "update_every": update_every or []}
     asked = Asked(windows, methods, seeds, overrides, null_paths)
-    plan = plan_evaluation(out, data, parse_symbols(symbols), asked, terms)
+    plan = plan_evaluation(out, data, parse_symbols(symbols), asked, terms, universe)
     with evaluating(out):
         _compute(plan, jobs)
-        answer = write_output(plan, resolved(ctx), resamples, trials, _statistics)
+        answer = write_output(plan, {**resolved(ctx), **absolute_universe(universe)}, resamples, trials, _statistics)
     _say(plan, answer)
 
 

@@ -32,8 +32,19 @@ class Rebalance(StrEnum):
     MONTHLY = "monthly"
 
 
-Data = Annotated[Path | None, typer.Option(help="Bars: one long parquet or CSV file. The bundled sample when absent.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Bars: a long parquet or CSV file, or a store. The bundled sample when absent."),
+]
 Symbols = Annotated[str | None, typer.Option(help="Comma-separated symbols to use; all in the data when absent.")]
+UniverseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--universe",
+        help="Members and their dates: @dow30-history, or a CSV of symbol, first, last. A symbol is held only while it "
+        "is a member, and sold when it leaves.",
+    ),
+]
 Strategy = Annotated[
     str | None,
     typer.Option(

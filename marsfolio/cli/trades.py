@@ -58,6 +58,8 @@ def trades(
     from marsfolio.runs import open_run
 
     found = open_run(run)
+    if verify and found.config.get("kind") == "paper":
+        raise InputError(f"{run} is a paper account, whose journal is its proof: `marsfolio paper audit` verifies it")
     if verify:
         _verify(found, data)
     elif out is not None:

@@ -22,6 +22,7 @@ from marsfolio.cli.options import (
     SettingName,
     SlippageBps,
     Symbols,
+    UniverseOption,
 )
 from marsfolio.config import ConfigOption
 
@@ -37,6 +38,7 @@ def train(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     setting: SettingName = "marsfolio",
     ablation: Annotated[
         str | None, typer.Option(help="A named variant of the setting, with one part left out.")
@@ -64,7 +66,7 @@ def train(
     from marsfolio.training import Lesson, prepare
 
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
-    lesson = Lesson(train, validation, setting, ablation, episodes, update_every, seed)
+    lesson = Lesson(train, validation, setting, ablation, episodes, update_every, seed, universe)
     ready = prepare(lesson, data, parse_symbols(symbols), terms, cap, cash_buffer, out, resume)
     for note in ready.market.notes:
         print(f"note: {note}")

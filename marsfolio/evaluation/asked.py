@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.panel import MarketPanel
 from engine.rebalancer import Terms
-from marsfolio.compose import Market, load_market
+from marsfolio.compose import Market, absolute_universe, check_universe, load_market
 from marsfolio.evaluation.methods import Overrides, parse_methods
 from marsfolio.evaluation.periods import parse_periods
 from marsfolio.evaluation.plan import Evaluation, check_seeds
@@ -34,7 +34,12 @@ class Asked:
 
 
 def plan_evaluation(
-    out: Path, data: Path | None, symbols: Sequence[str] | None, asked: Asked, terms: Terms
+    out: Path,
+    data: Path | None,
+    symbols: Sequence[str] | None,
+    asked: Asked,
+    terms: Terms,
+    universe: str | None = None,
 ) -> Evaluation:
     """Return the evaluation of what is asked, in the folder ``out``.
 
@@ -46,7 +51,9 @@ def plan_evaluation(
     periods = parse_periods(list(asked.windows))
     chosen = parse_methods(list(asked.methods), Overrides({key: list(texts) for key, texts in asked.overrides.items()}))
     numbers = check_seeds(asked.seeds)
-    market = load_market(data, symbols)
+    for method in chosen:
+        check_universe(universe, method.settings)
+    market = load_market(data, symbols, universe)
     hashes = {one.name: _hash(market.panel, one.fold(market.panel).test.last) for one in periods}
     return Evaluation(
         out.absolute(),
@@ -59,6 +66,7 @@ def plan_evaluation(
         asked.null_paths,
         hashes,
         _notes(market, [remark for one in periods for remark in one.clipped(market.panel)]),
+        **absolute_universe(universe),
     )
 
 

@@ -66,13 +66,13 @@ def verify_chain(journal: Journal) -> tuple[int, str]:
 def _verify_records(journal: Journal) -> tuple[int, int]:
     """Return how many fills and plans there are, each found in the log as it is in its table."""
     logged: dict[str, tuple[float, float, float]] = {}
-    planned = set()
+    planned: dict[str, str] = {}
     for _, _, kind, payload, _ in journal.audit():
         values = json.loads(payload)
         if kind == "fill":
             logged[values["fill_id"]] = values["quantity"], values["price"], values["commission"]
         elif kind == "plan":
-            planned.add(values["session"])
+            planned[values["session"]] = values["sha256"]
     fills = journal.fills()
     for fill in fills:
         if logged.pop(fill.fill_id, None) != (fill.quantity, fill.price, fill.commission):
@@ -81,6 +81,8 @@ def _verify_records(journal: Journal) -> tuple[int, int]:
         raise TradingStopped(f"fill {next(iter(logged))} is in the audit log and not among the fills: it was removed")
     plans = list(journal.plans())
     for plan in plans:
-        if plan.session.isoformat() not in planned:
-            raise TradingStopped(f"the plan of {plan.session} is not in the audit log: it was put in by another")
+        if planned.pop(plan.session.isoformat(), None) != plan.digest:
+            raise TradingStopped(f"the plan of {plan.session} is not as the audit log has it: the journal was changed")
+    if planned:
+        raise TradingStopped(f"the plan of {next(iter(planned))} is in the audit log alone: it was removed")
     return len(fills), len(plans)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +15,29 @@ from brokers.protocol import Movement, Side
 from engine.arrays import FloatArray, SessionArray
 from engine.errors import RunFolderError
 from engine.ledger import FILL, FLOW, Flow, RecordArray
+from engine.limits import NO_BAR, PARTIAL, SHRUNK
 from engine.rebalancer import Terms
 from engine.result import Result
 from engine.tradelog import CASH_FLOW_COLUMNS, COLUMNS, TradeLog, round_trips, write_table
 from live.journal import Close, Fill, Journal
-from live.plan import Plan
+from live.plan import SMALLEST, Intent, Plan
 from marsfolio.runs import write_values
 
 
 @dataclass(frozen=True)
 class Book:
-    """What a journal holds, in the shapes of a run."""
+    """What a journal holds, in the shapes of a run.
+
+    Attributes
+    ----------
+    orders : of each session that has some.
+    """
 
     closes: list[Close]
     fills: list[Fill]
     movements: list[Movement]
     plans: list[Plan]
+    orders: dict[date, list[Intent]]
     opening: dict[str, float]
     symbols: tuple[str, ...]
 
@@ -42,8 +50,11 @@ class Book:
 def read_book(journal: Journal, symbols: tuple[str, ...]) -> Book:
     """Return everything that a journal has booked."""
     opening = journal.value("opening", {"positions": {}})["positions"]
+    orders: dict[date, list[Intent]] = {}
+    for intent in journal.intents():
+        orders.setdefault(intent.session, []).append(intent)
     plans = list(journal.plans())
-    return Book(journal.closes(), journal.fills(), journal.movements(), plans, opening, symbols)
+    return Book(journal.closes(), journal.fills(), journal.movements(), plans, orders, opening, symbols)
 
 
 def write_folder(folder: Path, journal: Journal, symbols: tuple[str, ...], terms: Terms) -> Result | None:
@@ -70,7 +81,7 @@ def result_of(book: Book, terms: Terms) -> Result:
     sessions, n = book.sessions, len(book.symbols)
     shape = len(sessions), n
     marks = np.array([[close.marks.get(symbol, np.nan) for symbol in book.symbols] for close in book.closes])
-    held = _held(book, sessions)
+    held = held_of(book, sessions)
     equity = np.array([close.equity for close in book.closes])
     held_value = np.where(held != 0, held * marks, 0.0)
     target, executed = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -83,10 +94,12 @@ def result_of(book: Book, terms: Terms) -> Result:
         if plan.target is None or t >= len(sessions) or sessions[t] != np.datetime64(plan.decided):
             continue
         decided[t] = True
-        target[t], outcome[t] = plan.weights, plan.outcome
+        target[t] = plan.weights
+        outcome[t] = np.array(plan.outcome, dtype=np.int8) | _what_happened(plan, book.orders.get(plan.session, []))
         agents[t] = [plan.agent_weights.get(name, np.nan) for name in names]
         if t + 1 < len(sessions):
-            executed[t] = np.where(held[t + 1] != 0, held[t + 1] * plan.close, 0.0) / plan.equity
+            value = held[t + 1] * (plan.close / _splits(book, plan, held[t]))
+            executed[t] = np.where(held[t + 1] != 0, value, 0.0) / plan.equity
     return Result(
         sessions=sessions,
         symbols=book.symbols,
@@ -108,7 +121,37 @@ def result_of(book: Book, terms: Terms) -> Result:
     )
 
 
-def _held(book: Book, sessions: SessionArray) -> FloatArray:
+def _what_happened(plan: Plan, orders: Sequence[Intent]) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+    """Return (N,) bits of `engine.limits` for what kept a plan's orders from filling."""
+    bits = dict.fromkeys(plan.symbols, 0)
+    for order in orders:
+        if "no bar" in order.reason:
+            bits[order.symbol] |= NO_BAR
+        if "volume cap" in order.reason:
+            bits[order.symbol] |= PARTIAL
+        if lacked_cash(order):
+            bits[order.symbol] |= SHRUNK
+    return np.array(list(bits.values()), dtype=np.int8)
+
+
+def _splits(book: Book, plan: Plan, held: FloatArray) -> FloatArray:
+    """Return (N,) shares that one share has become in a plan's session."""
+    ratio = dict.fromkeys(plan.symbols, 1.0)
+    for movement in book.movements:
+        if movement.session == plan.session and movement.kind == Flow.SPLIT.name.lower():
+            ratio[movement.symbol] = 1.0 + movement.quantity_change / held[plan.symbols.index(movement.symbol)]
+    for order in book.orders.get(plan.session, []):
+        if order.split != 1.0:
+            ratio[order.symbol] = order.split
+    return np.array(list(ratio.values()))
+
+
+def lacked_cash(order: Intent) -> bool:
+    """Return whether an order was made smaller, or not sent, because the cash did not pay for it."""
+    return "cash" in order.reason or (order.side is Side.BUY and order.wanted - order.quantity > SMALLEST)
+
+
+def held_of(book: Book, sessions: SessionArray) -> FloatArray:
     """Return (T, N) shares held at each close."""
     column = {symbol: i for i, symbol in enumerate(book.symbols)}
     change = np.zeros((len(sessions) + 1, len(book.symbols)))

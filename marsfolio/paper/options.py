@@ -14,6 +14,8 @@ from marsfolio.config import check_version, read_toml
 
 KIND = "paper"
 CONFIG_FILE = "config.toml"
+JOURNAL_FILE = "paper.db"
+DATABASE_VARIABLE = "MARSFOLIO_DATABASE"
 BROKERS = ("alpaca", "simulated")
 
 
@@ -102,7 +104,7 @@ def remembered(state: Path) -> PaperOptions | None:
         raise RunFolderError(f"--state {state} is a file: give a folder, made when there is none")
     path = state / CONFIG_FILE
     if not path.exists():
-        others = [entry.name for entry in state.iterdir() if entry.name not in OURS]
+        others = [entry.name for entry in state.iterdir() if not _is_ours(entry.name)]
         if others:
             raise RunFolderError(
                 f"--state {state} is not empty and not the state of a paper account (it has {others[0]}): "
@@ -115,11 +117,20 @@ def remembered(state: Path) -> PaperOptions | None:
         raise RunFolderError(
             f"--state {state} is a run of kind {document.get('kind')!r}, not of a paper account: choose another --state"
         )
-    return PaperOptions.of(document.get(KIND, {}), f"{path}: [{KIND}]")
+    options = PaperOptions.of(document.get(KIND, {}), f"{path}: [{KIND}]")
+    # The address may hold a password, so that no file keeps it: it is given to every command anew.
+    return replace(options, database=os.environ.get(DATABASE_VARIABLE) or None)
 
 
-OURS = ("lock", "marsfolio.log", "paper.db", "paper.db-journal", "simulated.db", "schedule.db", "health.json", "bars")
+OURS = ("lock", "marsfolio.log", "paper.db", "simulated.db", "schedule.db", "health.json", "bars", ".probe")
 """What may stand in a state folder before its config.toml does."""
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether a first run that was killed may have left this."""
+    name = name.removesuffix("-journal")
+    return name in OURS or (name.startswith(".") and name.endswith(".new"))
+
 
 _PATHS = ("model", "data", "weights")
 

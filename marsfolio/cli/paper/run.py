@@ -68,7 +68,7 @@ def _serve(options: PaperOptions, state: Path, start: StartTime) -> None:
     try:
         serve(service.tick, waiter.stop, state, TICK_SECONDS)
     finally:
-        service.write_health("stopped", None, None)
+        service.write_health("stopped")
         desk.journal.dispose()
     say("stopped; nothing is under way")
 
@@ -83,11 +83,12 @@ def _replay(options: PaperOptions, state: Path, start: StartTime, text: str) -> 
     from marsfolio.paper.setup import panel_of
     from marsfolio.paper.stopping import stopped_by_signals
 
-    sessions = replay_sessions(panel_of(options), options.calendar, text)
+    panel = panel_of(options)
+    sessions = replay_sessions(panel, options.calendar, text)
     clock = VirtualClock(sessions[0].close)
     waiter = ReplayWaiter(clock)
     with stopped_by_signals(waiter.stop):
-        account = open_account(options, state, waiter, clock, sessions[0].session)
+        account = open_account(options, state, waiter, clock, sessions[0].session, panel=panel)
         desk = account.desk
         try:
             with replay_progress() as shown:

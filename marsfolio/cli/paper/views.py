@@ -94,17 +94,21 @@ def print_status(status: Status) -> None:
 
 def print_drift(drift: Drift) -> None:
     """Print the parts of the drift, session by session at the end, and in sum."""
-    from marsfolio.paper.drift import PARTS
+    from marsfolio.paper.drift_session import PARTS
 
-    columns = ["session", "equity", "backtest", "drift", *PARTS]
+    columns = ["session", "equity", "expected", "drift", *PARTS]
     rows = [
-        [str(row["session"]), *(f"{row[name]:,.2f}" for name in columns[1:])]
+        [str(row["session"]), *(_money(row[name]) for name in columns[1:])]
         for row in drift.table.tail(20).to_dict("records")
     ]
-    rows.append(["in all", "", "", *(f"{drift.total[name]:,.2f}" for name in ("drift", *PARTS))])
-    print_table("Account less backtest of its decisions, account currency", columns, rows)
+    rows.append(["in all", "", "", *(_money(drift.total[name]) for name in ("drift", *PARTS))])
+    print_table("Each session less its backtest from the same start, account currency", columns, rows)
     last = drift.table.iloc[-1]
     print(f"the account is at {last['equity'] / last['backtest'] - 1:+.4%} of the backtest of its own decisions")
+
+
+def _money(amount: float) -> str:
+    return f"{round(amount, 2) + 0.0:,.2f}"  # no minus before 0.00
 
 
 def print_replay(result: Result | None, state: Path) -> None:

@@ -164,3 +164,11 @@ def test_a_file_that_is_deleted_does_not_come_back_empty(path: Path) -> None:
     with pytest.raises(RunFolderError, match="cannot be opened"), file.write():
         pass
     assert not path.exists()
+
+
+@pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 0)])
+def test_only_what_may_be_lost_does_not_wait_for_the_disk(tmp_path: Path, durable: bool, synchronous: int) -> None:
+    file = SqliteFile(tmp_path / "notes.db", "a notebook", 7, 1, durable=durable)
+    file.create(sa.MetaData(), lambda connection: None)
+    with file.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous

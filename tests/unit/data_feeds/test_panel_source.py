@@ -71,3 +71,9 @@ def test_features_of_the_last_bars_are_those_of_all_history(seed: int, lookback_
     found = feature_table(part, names, lookback_bars, len(part) - 1, len(part) - 1).values
     np.testing.assert_array_equal(found, expected)
     assert np.isfinite(expected).any()
+
+
+def test_other_symbols_of_the_same_panel_are_selected_anew() -> None:
+    bars = PanelBars(lambda: MARKET)
+    for symbols in (("A",), ("A", "B"), ("B", "A")):
+        assert bars.panel(symbols, date(2024, 1, 4), 2).symbols == symbols

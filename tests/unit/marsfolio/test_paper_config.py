@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_alpaca import FakeAlpaca
 from fake_alpaca.example import at, december
-from papers import TWO, Paper, paper_on
+from loopback_papers import TWO, Paper, paper_on
 
 TABLE = """[paper]
 strategy = "equal_weight"
