@@ -21,8 +21,10 @@ from marsfolio.cli import (
     demo,
     evaluate,
     explain,
+    init,
     paper,
     report,
+    runs,
     trades,
     train,
     walk_forward,
@@ -44,6 +46,7 @@ app = typer.Typer(
     context_settings=QUICK_START,
 )
 app.command("demo")(demo.demo)
+app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("backtest")(backtest.backtest)
 app.command("walk-forward")(walk_forward.walk_forward)
@@ -53,6 +56,7 @@ app.command("trades")(trades.trades)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
 app.add_typer(paper.app, name="paper")
 app.add_typer(config.app, name="config")
