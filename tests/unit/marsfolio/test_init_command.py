@@ -11,7 +11,7 @@ import pytest
 
 from marsfolio.cli import main
 
-SMALL = "--setting published --episodes 1 --train 2010-01-04:2010-09-30 --validation 2010-10-01:2010-12-31 --threads 1"
+SMALL = "--setting published --episodes 1 --train 2010-01-04:2010-05-28 --validation 2010-06-01:2010-07-30 --threads 1"
 
 
 @pytest.fixture(autouse=True)
