@@ -40,7 +40,7 @@ def run_page(page: Path, folder: Path, extra: Mapping[str, str]) -> int:
             (folder / title[1]).write_text(text, encoding="utf-8")
         elif language == "python":
             exec(compile(text, str(page), "exec"), {})
-        elif language == "sh":
+        elif language == "sh" and not text.startswith("# needs "):
             for line in text.replace("\\\n", " ").splitlines():
                 run_line(line, page, extra)
                 count += 1
