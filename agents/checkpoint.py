@@ -112,21 +112,26 @@ def load_model(path: Path) -> Model:
     CheckpointError
         When the folder is missing, unfinished, damaged, or was not made by this program.
     """
-    manifest, digest = _read_manifest(path)
-    for name, expected in manifest["files"].items():
-        found = hashlib.sha256(_read(path / name)).hexdigest()
-        if found != expected:
-            raise CheckpointError(
-                f"{path / name} is damaged: its sha256 is {found[:12]}..., the manifest says {expected[:12]}...; "
-                "restore the folder or train again"
-            )
+    manifest, digest = _verified(path)
     try:
         settings = settings_from(manifest.get("method", "ensemble"), manifest["settings"])
+        _check_agrees(manifest)
         learned = learned_of(settings, manifest, safetensors.torch.load(_read(path / WEIGHTS)))
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, ConfigError, SafetensorError) as error:
         reason = str(error).splitlines()[-1].strip()  # torch lists every tensor, a line each
         raise CheckpointError(f"{path} does not fit together: {reason}; train again") from error
     return Model(path, manifest, digest, settings, learned)
+
+
+def verify_model(path: Path) -> str:
+    """Return the hash of a model folder, after every byte of it was verified; nothing is loaded.
+
+    Raises
+    ------
+    CheckpointError
+        As `load_model` does.
+    """
+    return _verified(path)[1]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -177,6 +182,18 @@ def read_looks(path: Path) -> list[dict[str, Any]]:
         raise CheckpointError(f"{log} cannot be read: {error}; it lists every look at a test window") from error
 
 
+def _verified(path: Path) -> tuple[dict[str, Any], str]:
+    manifest, digest = _read_manifest(path)
+    for name, expected in manifest["files"].items():
+        found = hashlib.sha256(_read(path / name)).hexdigest()
+        if found != expected:
+            raise CheckpointError(
+                f"{path / name} is damaged: its sha256 is {found[:12]}..., the manifest says {expected[:12]}...; "
+                "restore the folder or train again"
+            )
+    return manifest, digest
+
+
 def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
     if not path.is_dir():
         raise CheckpointError(f"{path} is not a model folder: give the folder that `marsfolio train --out` wrote")
@@ -204,6 +221,14 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
     if missing:
         raise CheckpointError(f"{path / MANIFEST} is damaged: it has no {missing[0]!r}; restore it or train again")
     return manifest, hashlib.sha256(data).hexdigest()
+
+
+def _check_agrees(manifest: Mapping[str, Any]) -> None:
+    """Refuse a manifest that says in two places what a decision reads, and not the same."""
+    for name in ("features", "lookback_bars"):
+        value = manifest["settings"].get(name, manifest[name])
+        if manifest[name] != value:
+            raise ConfigError(f"its {name} are {manifest[name]!r}, those of its settings {value!r}")
 
 
 def _check_files(manifest: Path, files: object) -> None:

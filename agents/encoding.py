@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,19 @@ class Encoder:
         std = np.sqrt(variance)
         std = np.where(std > 1e-12, std, 1.0)
         return cls(mean, np.where(known.sum(axis=0) >= MIN_SESSIONS, std, np.inf))
+
+    @classmethod
+    def of(cls, mean: FloatArray, std: FloatArray, features: Sequence[str]) -> Encoder:
+        """Return the encoder of a model's statistics.
+
+        Raises
+        ------
+        ValueError
+            When they are not of those features: arrays would stretch each other without a word.
+        """
+        if mean.ndim != 2 or mean.shape != std.shape or mean.shape[1] != len(features):
+            raise ValueError(f"its statistics have the shape {mean.shape}, its {len(features)} features need another")
+        return cls(mean, std)
 
     @property
     def size(self) -> int:

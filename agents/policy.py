@@ -32,7 +32,7 @@ class LearnedEnsemble:
     @classmethod
     def of(cls, settings: Settings, n_assets: int, seed: int, tensors: dict[str, Tensor]) -> LearnedEnsemble:
         """Return the ensemble of a model's tensors."""
-        encoder = Encoder(tensors.pop("encoder.mean").numpy(), tensors.pop("encoder.std").numpy())
+        encoder = Encoder.of(tensors.pop("encoder.mean").numpy(), tensors.pop("encoder.std").numpy(), settings.features)
         ensemble = Ensemble(settings, encoder.size, n_assets, seed)
         ensemble.load_state_dict({name.removeprefix("ensemble."): tensor for name, tensor in tensors.items()})
         return cls(ensemble, encoder, settings, seed)

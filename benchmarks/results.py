@@ -1,9 +1,13 @@
-"""Write docs/results.md from the folders of evaluations: `python benchmarks/results.py DIR [DIR ...]`."""
+"""Write docs/results.md from the folders of evaluations: `python benchmarks/results.py DIR [DIR ...]`.
+
+Parts about other evaluations stay as they are.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -37,14 +41,25 @@ def read(folder: Path) -> Findings:
     return Findings(Numbers(table), facts)
 
 
-def document(found: dict[str, Findings]) -> str:
-    """Return the document about evaluations, by their names."""
-    lines = [INTRODUCTION, ""]
-    for name, findings in found.items():
-        lines += [f"- **{name}** ({findings.facts['data']}): {findings.headline}"]
-    for name, findings in found.items():
-        lines += ["", f"## {name}", "", f"**{findings.headline}**", "", *section_lines(sections(findings), depth=3)]
-    return "\n".join(lines).rstrip() + "\n"
+def part(name: str, findings: Findings) -> str:
+    """Return the part of the document about one evaluation: its answer as an entry of a list, and everything else."""
+    answer = f"- **{name}** ({findings.facts['data']}): {findings.headline}"
+    lines = [f"## {name}", "", f"**{findings.headline}**", "", *section_lines(sections(findings), depth=3)]
+    return "\n".join([answer, *lines]).strip()
+
+
+def parts(text: str) -> dict[str, str]:
+    """Return the parts of a document by the names of their evaluations."""
+    head, *bodies = text.split("\n## ")
+    answers = [line for line in head.splitlines() if line.startswith("- **")]
+    named = (f"{answer}\n## {body.strip()}" for answer, body in zip(answers, bodies, strict=True))
+    return {body.split("**")[1]: body for body in named}
+
+
+def document(found: Iterable[str]) -> str:
+    """Return the document of parts, which begins with the answer of each."""
+    answers, bodies = zip(*(body.split("\n", 1) for body in found), strict=True)
+    return "\n\n".join([INTRODUCTION, "\n".join(answers), *bodies]) + "\n"
 
 
 def main(folders: list[str]) -> None:
@@ -52,7 +67,11 @@ def main(folders: list[str]) -> None:
     if not folders:
         raise SystemExit(__doc__)
     TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(document({Path(folder).resolve().name: read(Path(folder)) for folder in folders}))
+    known = parts(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
+    for folder in map(Path, folders):
+        name = folder.resolve().name
+        known[name] = part(name, read(folder))
+    TARGET.write_text(document(known.values()), encoding="utf-8")
     print(f"wrote {TARGET}")
 
 

@@ -57,6 +57,7 @@ class AlpacaVenue:
 
     name = "alpaca"
     sizes_buys = False
+    least_value = 1.0
 
     def __init__(self, credentials: Credentials, tries: Tries | None = None) -> None:
         from alpaca.data.historical.stock import StockHistoricalDataClient
@@ -246,7 +247,7 @@ class AlpacaVenue:
     def _tame(self, client: RESTClient, url: str) -> None:
         # alpaca-py repeats POSTs after a 504; its constructor takes 0 for "as usual".
         client._retry = 0
-        harden(client._session, url, self._credentials.redact)
+        harden(client._session, url, self._credentials.redact, self._tries.left)
 
 
 class AlpacaBroker(CollectingBroker):

@@ -76,6 +76,7 @@ class EmbeddedVenue:
 
     name = "simulated"
     sizes_buys = True
+    least_value = 0.0
 
     def __init__(
         self,

@@ -188,10 +188,12 @@ class Venue(Protocol):
     name : ``alpaca`` or ``simulated``.
     sizes_buys : whether the venue itself shrinks buys to the cash that is there when they fill, so that all orders
         of a session may be sent at once. Otherwise buys that need the proceeds of sales must wait for these.
+    least_value : of an order, account currency; 0 where any will do.
     """
 
     name: str
     sizes_buys: bool
+    least_value: float
 
     def now(self) -> datetime:
         """Return the venue's time, UTC."""

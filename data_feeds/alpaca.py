@@ -93,7 +93,7 @@ class AlpacaBars:
         self._tries = tries or Tries()
         self._client = StockHistoricalDataClient(keys.key, keys.secret, raw_data=True, url_override=keys.data_url)
         self._client._retry = 0
-        harden(self._client._session, keys.data_url, keys.redact)
+        harden(self._client._session, keys.data_url, keys.redact, self._tries.left)
 
     def panel(self, symbols: Sequence[str], last: date, lookback_bars: int) -> MarketPanel:
         """Return the bars of ``symbols``, in that order, of ``lookback_bars`` sessions that end with ``last``.

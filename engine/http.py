@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import requests
 import tenacity
 import urllib3
 from requests.adapters import HTTPAdapter
+from tenacity.stop import stop_base
 
 from engine.errors import TemporaryError
 
@@ -76,17 +78,21 @@ class Tries:
     attempts : the first one included.
     seconds : no new attempt begins later than this after the first.
     sleep : waits, so that tests need not.
+    left : returns the seconds until whoever asks must end; no attempt begins after that, nor is waited for longer.
     """
 
     attempts: int = 5
     seconds: float = 45.0
     sleep: Callable[[float], None] = time.sleep
+    left: Callable[[], float] = lambda: math.inf
 
     def __call__(self, call: Callable[[], T]) -> T:
         """Return what ``call`` returns; `TemporaryError` is tried again, unless it is an answer that will stand."""
         retrying = tenacity.Retrying(
             sleep=self.sleep,
-            stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.seconds),
+            stop=tenacity.stop_after_attempt(self.attempts)
+            | tenacity.stop_before_delay(self.seconds)
+            | _TimeIsOver(self.left),
             wait=_wait,
             retry=tenacity.retry_if_exception(_may_pass),
             reraise=True,
@@ -94,7 +100,12 @@ class Tries:
         return retrying(call)
 
 
-def harden(session: requests.Session, url: str, redact: Callable[[str], str] = str) -> None:
+def harden(
+    session: requests.Session,
+    url: str,
+    redact: Callable[[str], str] = str,
+    left: Callable[[], float] = lambda: math.inf,
+) -> None:
     """Make a session of requests obey the limits above and raise `RequestFailed` for every status but success.
 
     Parameters
@@ -102,11 +113,12 @@ def harden(session: requests.Session, url: str, redact: Callable[[str], str] = s
     session : usually somebody else's, such as a client library's.
     url : what it is for; a proxy named by the environment must not see what is meant for this machine.
     redact : takes secrets out of what a service says.
+    left : as in `Tries`; a request is not sent after that.
     """
     session.trust_env = not is_loopback(urlsplit(url).hostname or "")
     session.max_redirects = 0
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _TimedAdapter())
+        session.mount(scheme, _TimedAdapter(left))
     session.hooks["response"].append(lambda response, *_args, **_options: _refuse_status(response, redact))
 
 
@@ -143,12 +155,29 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class _TimeIsOver(stop_base):
+    """Stops when the next wait would last longer than there is time."""
+
+    def __init__(self, left: Callable[[], float]) -> None:
+        self._left = left
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        return retry_state.upcoming_sleep >= self._left()
+
+
 class _TimedAdapter(HTTPAdapter):
     """Gives each request the limits that requests leaves out."""
 
+    def __init__(self, left: Callable[[], float]) -> None:
+        super().__init__()
+        self._left = left
+
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        options["timeout"] = options.get("timeout") or (CONNECT_SECONDS, READ_SECONDS)
-        end = time.monotonic() + ANSWER_SECONDS
+        left = self._left()
+        if left <= 0:
+            raise RequestFailed("not asked, because this run has lasted long enough: run again", sent=False)
+        options["timeout"] = options.get("timeout") or (min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
+        end = time.monotonic() + min(ANSWER_SECONDS, left)
         response = super().send(request, *args, **options)
         body = bytearray()
         while piece := response.raw.read1(_PIECE, decode_content=True):

@@ -20,6 +20,10 @@ from live.journal import Ledger
 from live.plan import Plan
 
 
+def no_check() -> None:
+    """Find nothing wrong: some strategies have no files that could change."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Which strategy a paper account runs.
@@ -32,6 +36,7 @@ class Recipe:
     make_policy : returns a fresh policy for a panel.
     symbols : the universe, in the order the policy knows.
     lookback_bars : sessions that a decision reads.
+    check : raises `TradingStopped` when the strategy's files are not what they were.
     """
 
     name: str
@@ -43,6 +48,12 @@ class Recipe:
     terms: Terms
     schedule: Schedule = Schedule.DAILY
     params: Mapping[str, Any] = field(default_factory=dict)
+    check: Callable[[], None] = no_check
+
+    @property
+    def n_bars(self) -> int:
+        """Sessions of bars that a decision is shown: a panel has at least two."""
+        return max(self.lookback_bars, 2)
 
 
 def last_marks(panel: MarketPanel) -> FloatArray:

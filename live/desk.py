@@ -31,6 +31,10 @@ class VenueTime:
         self._read: datetime | None = None
         self._at = 0.0
 
+    def forget(self) -> None:
+        """Read anew the next time: while we waited, it may have become later than our own clock thinks."""
+        self._read = None
+
     def now(self, fresh: bool = False) -> datetime:
         """Return the time, UTC; read anew when asked, or when the last reading is old."""
         passed = self._waiter.elapsed() - self._at
@@ -47,6 +51,10 @@ class KnownHours:
         self._hours = hours
         self._known: list[SessionHours] = []
         self._range: tuple[date, date] | None = None
+
+    def forget(self) -> None:
+        """Ask anew the next time."""
+        self._range = None
 
     def __call__(self, first: date, last: date) -> list[SessionHours]:
         """Return the sessions from ``first`` to ``last``, oldest first."""
@@ -79,7 +87,14 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.time = VenueTime(self.venue, self.waiter)
+        self._alerts: set[str] = set()
         self._hours = self.hours or KnownHours(self.venue.hours)
+
+    def alert(self, line: str) -> None:
+        """Tell what a person should act on; the same line once."""
+        if line not in self._alerts:
+            self._alerts.add(line)
+            self.tell(line, True)
 
     def check_clock(self) -> datetime:
         """Return the broker's time, and refuse a machine whose clock is far from it.
@@ -98,8 +113,15 @@ class Desk:
             )
         return now
 
-    def calendar(self, now: datetime) -> list[SessionHours]:
-        """Return the sessions from well before the look-back of the strategy to some days ahead; read once a week."""
+    def calendar(self, now: datetime, fresh: bool = False) -> list[SessionHours]:
+        """Return the sessions from well before the look-back of the strategy to some days ahead.
+
+        Parameters
+        ----------
+        fresh : ask the venue, which may have closed a day that was to be a session; else once a week will do.
+        """
+        if fresh:
+            self._hours.forget()
         today = exchange_date(now)
         # The week's first day, so that the same range is asked for on most days.
         monday = today - timedelta(days=today.weekday())

@@ -37,6 +37,15 @@ class Guards:
         if self.max_notional is not None and not self.max_notional > 0:
             raise ConfigError(f"max_notional must be positive, was {self.max_notional}")
 
+    @property
+    def words(self) -> str:
+        """What they say, for people."""
+        worth = "" if self.max_notional is None else f", orders worth {self.max_notional:,.2f}"
+        return (
+            f"a session may turn over {self.max_turnover:.0%} of equity, in {self.max_orders} orders{worth}; all stops "
+            f"at {self.max_loss:.0%} below the highest close"
+        )
+
     def objections(self, plan: Plan, n_orders: int, peak: float) -> list[str]:
         """Return which limits a plan breaks, in words; none when it may trade.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -22,7 +23,7 @@ from live import schema
 from live.plan import LIVE_STAGES, Intent, Plan, PlanStatus, Stage
 from live.schema import FORMAT_VERSION
 
-BUSY_SECONDS = 10
+BUSY_SECONDS = 10.0
 FIRST_HASH = "0" * 64
 
 
@@ -78,6 +79,7 @@ class Journal:
     url : of the database, as SQLAlchemy writes it.
     clock : stamps the entries of the audit log.
     durable : wait until the disk has what was written; only a replay may do without.
+    busy_seconds : how long another process may keep it locked.
 
     Raises
     ------
@@ -87,15 +89,20 @@ class Journal:
         When another process keeps it locked, or the disk refuses.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None, durable: bool = True) -> None:
+    def __init__(
+        self, url: str, clock: Clock | None = None, durable: bool = True, busy_seconds: float = BUSY_SECONDS
+    ) -> None:
         self._where = make_url(url).render_as_string(hide_password=True)
         self._clock = clock or SystemClock()
+        self._busy_seconds = busy_seconds
         with self._telling():
-            self._engine = _engine(url, durable)
+            self._engine = _engine(url, durable, busy_seconds)
             self._prepare()
 
     @classmethod
-    def at(cls, path: Path, clock: Clock | None = None, durable: bool = True) -> Journal:
+    def at(
+        cls, path: Path, clock: Clock | None = None, durable: bool = True, busy_seconds: float = BUSY_SECONDS
+    ) -> Journal:
         """Open the journal in a file, made when there is none.
 
         Raises
@@ -103,9 +110,17 @@ class Journal:
         RunFolderError
             Also when the file is empty: a journal never is.
         """
-        if path.exists() and path.stat().st_size == 0:
+        if not path.exists():
+            _make(path)
+        elif path.stat().st_size == 0:
             raise RunFolderError(f"{path} is empty and should be a journal: restore it, or choose another --state")
-        return cls(f"sqlite:///{path.absolute()}", clock, durable)
+        if not path.exists():
+            # Under another name until it is whole: whoever is killed meanwhile leaves no half-made journal.
+            beside = path.with_name(f".{path.name}.new")
+            beside.unlink(missing_ok=True)
+            cls(f"sqlite:///{beside.absolute()}", clock, durable, busy_seconds).dispose()
+            beside.replace(path)
+        return cls(f"sqlite:///{path.absolute()}", clock, durable, busy_seconds)
 
     def scratch(self) -> Journal:
         """Return a copy in memory, for a rehearsal that leaves nothing behind."""
@@ -146,14 +161,14 @@ class Journal:
         table = schema.plans
         with self._reading() as connection:
             row = connection.execute(sa.select(table).where(table.c.session == session)).mappings().first()
-        return None if row is None else (Plan.of(row["document"]), PlanStatus(row["status"]), row["note"])
+            return None if row is None else (Plan.of(row["document"]), PlanStatus(row["status"]), row["note"])
 
     def last_plan(self) -> Plan | None:
         """Return the latest plan."""
         table = schema.plans
         with self._reading() as connection:
             row = connection.execute(sa.select(table.c.document).order_by(table.c.session.desc()).limit(1)).first()
-        return None if row is None else Plan.of(row[0])
+            return None if row is None else Plan.of(row[0])
 
     def statuses(self, limit: int | None = None) -> list[tuple[date, PlanStatus, str]]:
         """Return session, status and note of each plan, latest first."""
@@ -190,7 +205,7 @@ class Journal:
         names = [field.name for field in fields(Fill)]
         with self._reading() as connection:
             rows = connection.execute(query).mappings().all()
-        return [_fill({name: row[name] for name in names}) for row in rows]
+            return [_fill({name: row[name] for name in names}) for row in rows]
 
     def count_fills(self) -> int:
         """Return how many fills are booked."""
@@ -240,7 +255,10 @@ class Journal:
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with self._telling(), self._engine.connect() as connection:
-            yield connection
+            try:
+                yield connection
+            except (ValueError, TypeError, LookupError) as error:  # a date, a status or a document that is none
+                raise self._damaged(error) from error
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -248,38 +266,54 @@ class Journal:
         try:
             yield
         except OperationalError as error:
-            said = str(error.orig).lower()
-            if "locked" in said:
+            code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            if isinstance(error.orig, sqlite3.Error) and code == sqlite3.SQLITE_ERROR:
+                raise self._damaged(error.orig) from error
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise TemporaryError(
-                    f"the journal {self._where} has been locked by another process for {BUSY_SECONDS} s: nothing was "
-                    "sent after that; try again"
+                    f"the journal {self._where} has been locked by another process for {self._busy_seconds:g} s: "
+                    "nothing was sent after that; try again"
                 ) from error
             raise TemporaryError(
                 f"the journal {self._where} cannot be read or written ({error.orig}): make room or mend the "
                 "permissions; nothing was sent after that"
             ) from error
         except DatabaseError as error:
-            raise RunFolderError(
-                f"the journal {self._where} is damaged ({error.orig}): restore it from a copy, or choose another "
-                "--state"
-            ) from error
+            raise self._damaged(error.orig) from error
+        except UnicodeDecodeError as error:  # SQLite's own message quotes what it could not read
+            raise self._damaged(error.reason) from error
+
+    def _damaged(self, error: object) -> RunFolderError:
+        return RunFolderError(
+            f"the journal {self._where} is damaged ({error}): restore it from a copy, or choose another --state; "
+            "nothing was sent after that"
+        )
 
     def _prepare(self) -> None:
         there = set(sa.inspect(self._engine).get_table_names())
         known = set(schema.metadata.tables)
-        if there and not known <= there:
-            lacking = ", ".join(sorted(known - there))
-            raise RunFolderError(f"the journal {self._where} lacks {lacking}: it is another database, or damaged")
         if not there:
             schema.metadata.create_all(self._engine)
             with self._engine.begin() as connection:
                 _set_value(connection, "format_version", FORMAT_VERSION)
-        version = self.value("format_version")
-        if not isinstance(version, int) or version > FORMAT_VERSION:
+        version = self.value("format_version") if schema.meta.name in there else FORMAT_VERSION
+        if isinstance(version, int) and version > FORMAT_VERSION:
             raise RunFolderError(
                 f"the journal {self._where} has format {version} and this marsfolio knows {FORMAT_VERSION} at most: "
                 "update it"
             )
+        if there and (not known <= there or not isinstance(version, int)):
+            lacking = ", ".join(sorted(known - there)) or "its format_version"
+            raise RunFolderError(f"the journal {self._where} lacks {lacking}: it is another database, or damaged")
+        if self._engine.dialect.name == "sqlite":
+            self._check_pages()
+
+    def _check_pages(self) -> None:
+        """Read the whole file: what is damaged must be found before an order is sent, not after."""
+        with self._reading() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if found != "ok":
+            raise self._damaged(found)
 
 
 class Writer:
@@ -408,13 +442,22 @@ def seal(before: str, number: int, time_utc: str, kind: str, payload: str) -> st
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _engine(url: str, durable: bool) -> Engine:
+def _make(path: Path) -> None:
+    """Make a journal beside its place and move it there: a kill on the way leaves none, never half of one."""
+    beside = path.with_name(f".{path.name}.new")
+    for left in (beside, beside.with_name(f"{beside.name}-journal")):
+        left.unlink(missing_ok=True)
+    Journal(f"sqlite:///{beside.absolute()}").dispose()
+    beside.replace(path)
+
+
+def _engine(url: str, durable: bool, busy_seconds: float) -> Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url)
     if url == "sqlite://":  # in memory: of one process, and of one connection
         return sa.create_engine(url, poolclass=sa.pool.StaticPool)
     # The module must not begin transactions by itself: it would do so before the first change, not the first reading.
-    arguments = {"timeout": BUSY_SECONDS, "isolation_level": None}
+    arguments = {"timeout": busy_seconds, "isolation_level": None}
     pool = sa.pool.NullPool if durable else sa.pool.QueuePool
     engine = sa.create_engine(url, connect_args=arguments, poolclass=pool)
 

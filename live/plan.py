@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from enum import StrEnum
@@ -18,6 +18,10 @@ from engine.simulator import DUST
 
 SMALLEST = 1e-9
 """Shares; brokers count fractions to nine decimals."""
+TOO_LATE = "the session is about to close: nothing more is sent"
+ENDED = "its session ended before it was sent"
+NOT_FOUND = "not found"
+"""Status of an order that was sent and that the venue does not have."""
 
 
 class PlanStatus(StrEnum):
@@ -83,6 +87,16 @@ class Intent:
     def is_live(self) -> bool:
         """Whether it is, or may be, at the venue and not final."""
         return self.stage in LIVE_STAGES
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether it was sent before: it may be sent again, and never be another one under the same id."""
+        return self.status != ""
+
+    @property
+    def absent(self) -> Intent:
+        """The same order, to be sent again because the venue certainly does not have it."""
+        return replace(self, stage=Stage.PLANNED, status=NOT_FOUND)
 
     def again(self, quantity: float, number: int, reason: str) -> Intent:
         """Return the next attempt at an order that was refused for certain, under an id of its own."""
@@ -175,10 +189,14 @@ class Plan:
         return float(np.nansum(np.abs(self.change) * self.close))
 
 
-def intents_of(plan: Plan, holdings: Mapping[str, Holding]) -> list[Intent]:
+def intents_of(plan: Plan, holdings: Mapping[str, Holding], least_value: float = 0.0) -> list[Intent]:
     """Return the orders that a plan asks for, sells before buys, each in the order of the symbols.
 
     A sale is of no more shares than are available, so that none becomes a short sale.
+
+    Parameters
+    ----------
+    least_value : of an order, account currency; smaller ones are dropped.
     """
     rows: list[tuple[Side, str, float, float, str]] = []
     for symbol, change in zip(plan.symbols, plan.change.tolist(), strict=True):
@@ -190,6 +208,8 @@ def intents_of(plan: Plan, holdings: Mapping[str, Holding]) -> list[Intent]:
             short = f"only {available:g} of {-change:g} shares are available" if available < -change else ""
             rows.append((Side.SELL, symbol, -change, min(-change, available), short))
     rows.sort(key=lambda row: row[0] is Side.BUY)
+    price = dict(zip(plan.symbols, plan.close.tolist(), strict=True))
+    small = {row[1] for row in rows if row[3] >= SMALLEST and row[3] * price[row[1]] < least_value}
     return [
         Intent(
             client_id=client_id(plan.session, symbol, side),
@@ -199,8 +219,8 @@ def intents_of(plan: Plan, holdings: Mapping[str, Holding]) -> list[Intent]:
             side=side,
             wanted=wanted,
             quantity=quantity,
-            stage=Stage.PLANNED if quantity >= SMALLEST else Stage.DROPPED,
-            reason=reason,
+            stage=Stage.PLANNED if quantity >= SMALLEST and symbol not in small else Stage.DROPPED,
+            reason=f"worth less than {least_value:.2f}" if symbol in small else reason,
         )
         for number, (side, symbol, wanted, quantity, reason) in enumerate(rows)
     ]
@@ -213,3 +233,26 @@ ID_STEM = "v1-"
 def client_id(session: date, symbol: str, side: Side, attempt: int = 1) -> str:
     """Return our name of an order: the same for the same intent, whoever computes it, whenever."""
     return f"{ID_STEM}{session.isoformat()}-{symbol}-{side.value}-{attempt}"
+
+
+def ending(intents: Sequence[Intent], sizes_buys: bool) -> tuple[PlanStatus, str]:
+    """Return how a plan has ended whose orders are all final, and in words what came to less than was ordered.
+
+    Parameters
+    ----------
+    sizes_buys : whether the venue fills less on purpose, so that only what it rejected counts.
+    """
+    names = {intent.client_id for intent in intents}
+
+    def is_short(intent: Intent) -> bool:
+        if intent.stage is Stage.REFUSED:
+            return intent.again(0.0, 0, "").client_id not in names
+        is_less = intent.filled < intent.quantity - SMALLEST and intent.status != "filled"
+        return intent.stage is Stage.FINAL and is_less and (not sizes_buys or intent.status == "rejected")
+
+    unsent = [intent for intent in intents if intent.stage is Stage.DROPPED and intent.reason in (TOO_LATE, ENDED)]
+    parts = [f"{len(unsent)} orders never reached the venue"] * bool(unsent)
+    for intent in filter(is_short, intents):
+        told = intent.status or intent.stage.value
+        parts.append(f"{intent.side.value} {intent.quantity:g} {intent.symbol}: {intent.filled:g} filled, {told}")
+    return PlanStatus.DROPPED if unsent else PlanStatus.DONE, "; ".join(parts)

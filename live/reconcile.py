@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
-from brokers.protocol import AccountState, Holding, Movement, OrderReport, SessionHours
-from engine.errors import TradingStopped
-from live.books import absorb, book_differences, differences, open_books
+from brokers.protocol import AccountState, Holding, Movement, SessionHours, Side
+from engine.errors import TemporaryError, TradingStopped
+from live.books import CENT, absorb, book_differences, differences, open_books
 from live.desk import Desk
-from live.execution import cancel, midnight, stop_unknown
-from live.plan import Intent, PlanStatus, Stage
+from live.following import cancel, midnight, reports_of, settle, stop_unknown
+from live.plan import ENDED, ID_STEM, NOT_FOUND, SMALLEST, PlanStatus, Stage, ending
+from live.splits import splits_among
 from live.timing import last_complete
 
 READS = 3
@@ -47,16 +48,36 @@ def reconcile(
             writer.set_value("moved", (settled.session if settled else now.date()).isoformat())
     elif not desk.journal.intents(live=True):
         account, holdings, found = _agreeing(desk, account, holdings)
+        if lagging := _lagging(desk, found):
+            raise TemporaryError(f"{lagging}: nothing is decided by it; run again")
         if found:
             last = last_complete(calendar, now)
-            fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
+            splits = splits_among(desk, found, holdings, calendar, last)
+            split = {movement.symbol for movement in splits}
+            found = [(symbol, change) for symbol, change in found if symbol not in split]
             with desk.journal.writing() as writer:
+                for movement in splits:
+                    writer.move(movement)
+                    remarks.append(f"{movement.symbol} was split: {movement.quantity_change:+g} shares")
+                fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
                 remarks += book_differences(writer, found, last.session if last else now.date(), fills)
         _remember_agreement(desk)
+    remarks += _overdrawn(account)
     foreign = sorted(set(holdings) - set(symbols))
     if foreign:
         remarks.append(f"the account also holds {', '.join(foreign)}: not of this strategy, left alone")
+    if not dry_run:
+        for remark in remarks:
+            desk.alert(remark)
     return account, holdings, remarks
+
+
+def _overdrawn(account: AccountState) -> list[str]:
+    if account.cash >= 0:
+        return []
+    return [
+        f"cash is {account.cash:,.2f}: buys cost more at the open than there was; the next decision sells to repair it"
+    ]
 
 
 def compare(desk: Desk) -> list[str]:
@@ -65,8 +86,10 @@ def compare(desk: Desk) -> list[str]:
         return []
     account, holdings = desk.venue.account(), {holding.symbol: holding for holding in desk.venue.holdings()}
     _, _, found = _agreeing(desk, account, holdings)
+    if lagging := _lagging(desk, found):
+        return [lagging]
     fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
-    return [
+    return _overdrawn(account) + [
         f"after trading the account has {change:+,.2f} {symbol or 'of cash'} more than our books: it is taken over "
         "before the next decision"
         for symbol, change in found
@@ -87,6 +110,24 @@ def refuse_shorts(holdings: Mapping[str, Holding], symbols: Sequence[str]) -> No
             raise TradingStopped(
                 f"the account is short {-holdings[symbol].quantity:g} shares of {symbol}, which this service "
                 "never does: close the position by hand, then run again"
+            )
+
+
+def refuse_others(desk: Desk, session: date) -> None:
+    """Stop when orders of a session bear our names and we never sent them: two services would trade one account.
+
+    Raises
+    ------
+    TradingStopped
+        Naming one of them.
+    """
+    stem = f"{ID_STEM}{session.isoformat()}-"
+    known = {intent.client_id for intent in desk.journal.intents(session)}
+    for report in desk.venue.orders(midnight(session)):
+        if report.client_id.startswith(stem) and report.client_id not in known:
+            raise TradingStopped(
+                f"order {report.client_id} is at the broker and was not sent from here: another service, or another "
+                "--state, trades this account; stop one of them, then run again on the next session's date"
             )
 
 
@@ -116,6 +157,26 @@ def _agreeing(
     return account, holdings, found
 
 
+def _lagging(desk: Desk, found: Sequence[tuple[str, float]]) -> str:
+    """Say so when holdings miss exactly what we traded last: the venue's list lags, and sizing by it buys twice.
+
+    Somebody who took the trades back by hand would have moved the cash too, and by other prices.
+    """
+    shares: dict[str, float] = {}
+    paid = 0.0
+    fills = desk.journal.fills()[desk.journal.value("agreed_fills", 0) :]
+    for fill in fills:
+        signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
+        shares[fill.symbol] = shares.get(fill.symbol, 0.0) + signed
+        paid += signed * fill.price + fill.commission
+    missing = {symbol: change for symbol, change in found if symbol}
+    money = next((change for symbol, change in found if not symbol), 0.0)
+    is_ours = all(abs(change + shares.get(symbol, 0.0)) <= SMALLEST for symbol, change in missing.items())
+    if missing and is_ours and min(abs(money), abs(money - paid)) < CENT * (len(fills) + 1):
+        return f"the venue's list of holdings does not show our last fills of {', '.join(sorted(missing))} yet"
+    return ""
+
+
 def _remember_agreement(desk: Desk) -> None:
     fills = desk.journal.count_fills()
     with desk.journal.writing() as writer:
@@ -125,7 +186,7 @@ def _remember_agreement(desk: Desk) -> None:
 def _finish_earlier(desk: Desk, session: date | None, dry_run: bool) -> list[str]:
     """Book movements and the fills of orders that were still open, in the order of their sessions; end old plans."""
     live = desk.journal.intents(live=True)
-    reports = _reports(desk, live)
+    reports = reports_of(desk, live)
     movements = _movements(desk)
     days = sorted({movement.session for movement in movements} | {intent.session for intent in live})
     for day in days:
@@ -139,13 +200,6 @@ def _finish_earlier(desk: Desk, session: date | None, dry_run: bool) -> list[str
                     absorb(writer, intent, reports[intent.client_id])
     stop_unknown(reports[intent.client_id] for intent in live if intent.client_id in reports)
     return _end_earlier(desk, session, dry_run)
-
-
-def _reports(desk: Desk, live: Sequence[Intent]) -> dict[str, OrderReport]:
-    if not live:
-        return {}
-    since = midnight(min(intent.session for intent in live))
-    return {report.client_id: report for report in desk.venue.orders(since)}
 
 
 def _movements(desk: Desk) -> list[Movement]:
@@ -171,26 +225,42 @@ def _is_over(desk: Desk, day: date) -> bool:
 
 
 def _end_plan(desk: Desk, day: date, dry_run: bool) -> list[str]:
-    intents = desk.journal.intents(day)
-    stuck = [intent for intent in intents if intent.is_live]
-    if stuck and not dry_run:
-        unknown = [intent for intent in stuck if intent.stage is Stage.SENDING]
-        for intent in unknown:
-            if desk.venue.order(intent.client_id) is None:
-                with desk.journal.writing() as writer:
-                    writer.put(replace(intent, stage=Stage.DROPPED, reason="its session ended before it arrived"))
-        still = [intent for intent in desk.journal.intents(day) if intent.is_live]
-        if still and not cancel(desk, still):
-            names = ", ".join(sorted({intent.symbol for intent in desk.journal.intents(live=True)}))
-            raise TradingStopped(
-                f"orders of session {day} for {names} are open and cannot be cancelled: nothing is sent until they are "
-                "final; look at them at the broker"
-            )
-    dropped = [intent for intent in desk.journal.intents(day) if intent.stage is Stage.PLANNED]
-    note = f"{len(dropped)} orders were never sent" if dropped else ""
+    if not dry_run:
+        _end_orders(desk, day)
     with desk.journal.writing() as writer:
-        for intent in dropped:
-            writer.put(replace(intent, stage=Stage.DROPPED, reason="its session ended before it was sent"))
-        writer.set_status(day, PlanStatus.DROPPED if dropped else PlanStatus.DONE, note)
-        writer.note("ended", session=day.isoformat(), dropped=len(dropped))
-    return [f"session {day} ended with {note}"] if dropped else []
+        for intent in desk.journal.intents(day):
+            if intent.stage is Stage.PLANNED:
+                writer.put(replace(intent, stage=Stage.DROPPED, reason=ENDED))
+    status, note = ending(desk.journal.intents(day), desk.venue.sizes_buys)
+    with desk.journal.writing() as writer:
+        writer.set_status(day, status, note)
+        writer.note("ended", session=day.isoformat(), said=note)
+    return [f"session {day} ended, and not as planned: {note}"] if note else []
+
+
+def _end_orders(desk: Desk, day: date) -> None:
+    """Make every order of a past session final: cancel those that are open, and forget those that do not exist.
+
+    Raises
+    ------
+    TradingStopped
+        When one stays open.
+    """
+    live = [intent for intent in desk.journal.intents(day) if intent.is_live]
+    for intent in settle(desk, live):
+        never = intent.stage is Stage.SENDING
+        ended = (
+            replace(intent, stage=Stage.DROPPED, reason=ENDED)
+            if never
+            else replace(intent, stage=Stage.FINAL, status=NOT_FOUND, reason="the venue does not know it any more")
+        )
+        with desk.journal.writing() as writer:
+            writer.put(ended)
+            writer.note("absent", client_id=intent.client_id)
+    still = [intent for intent in desk.journal.intents(day) if intent.is_live]
+    if still and not cancel(desk, still):
+        names = ", ".join(sorted({intent.symbol for intent in desk.journal.intents(live=True)}))
+        raise TradingStopped(
+            f"orders of session {day} for {names} are open and cannot be cancelled: nothing is sent until they are "
+            "final; look at them at the broker"
+        )

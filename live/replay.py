@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Protocol
@@ -39,6 +40,10 @@ class ReplayWaiter:
     def wait(self, seconds: float) -> None:
         """Let so many seconds pass at once."""
         self._clock.set(self._clock.now() + timedelta(seconds=seconds))
+
+    def left(self) -> float:
+        """Return infinity: a replay may take its time."""
+        return math.inf
 
     def stop(self) -> None:
         """End the replay after the session under way."""

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
+from sqlalchemy.exc import DatabaseError
 
-from engine.errors import Interrupted
+from engine.clock import SystemClock
+from engine.errors import Interrupted, RunFolderError
 from live.timing import EXCHANGE
 
 logger = logging.getLogger(__name__)
@@ -22,66 +23,105 @@ logger = logging.getLogger(__name__)
 JOB = "tick"
 STORE_FILE = "schedule.db"
 
-_tick: Callable[[], None] | None = None
+
+class Ticking:
+    """Does the ticks of this process, and keeps what ended them.
+
+    Attributes
+    ----------
+    ended : set once no more ticks are wanted.
+    failure : what a tick raised.
+    """
+
+    def __init__(self, tick: Callable[[], None]) -> None:
+        self._tick = tick
+        self.ended = threading.Event()
+        self.failure: BaseException | None = None
+
+    def fire(self) -> None:
+        """Do one tick, unless they have ended."""
+        if self.ended.is_set():
+            return
+        try:
+            self._tick()
+        except BaseException as error:  # told by `serve`, in the thread that waits for it
+            self.failure = error
+            self.ended.set()
+
+
+_ticking: Ticking | None = None
 
 
 def fire() -> None:
     """Do one tick of the service of this process; the stored job names this function."""
-    if _tick is not None:
-        _tick()
+    if _ticking is not None:
+        _ticking.fire()
 
 
 def serve(tick: Callable[[], None], stop: Callable[[], None], folder: Path, seconds: float) -> None:
-    """Call ``tick`` every so many seconds until SIGTERM, SIGINT, or a tick that raises; what it raises is raised here.
+    """Call ``tick`` at once and then every so many seconds until SIGTERM, SIGINT, or a tick that raises.
 
-    A tick that comes late is made up for once; two never run at the same time. The store remembers the job over a
-    restart, so that the next tick is due when it was due, or at once.
+    A tick that comes late is made up for once; two never run at the same time. What a tick raises is raised here,
+    `Interrupted` apart: that is a good end.
 
     Parameters
     ----------
     stop : called on a signal, to end what the tick waits for.
     folder : of the state.
+
+    Raises
+    ------
+    RunFolderError
+        When the file of the schedule is damaged.
     """
-    global _tick
-    ended, failure = threading.Event(), list[BaseException]()
+    global _ticking
+    ticking = _ticking = Ticking(tick)
 
     def end(number: int, frame: object) -> None:
         logger.info("signal %s: stopping", signal.Signals(number).name)
         stop()
-        ended.set()
-
-    def failed(event: JobExecutionEvent) -> None:
-        failure.append(event.exception)
-        ended.set()
+        ticking.ended.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    scheduler = _scheduler(folder)
-    scheduler.add_listener(failed, EVENT_JOB_ERROR)
-    _tick = tick
     try:
-        scheduler.start(paused=True)
-        if scheduler.get_job(JOB) is None:  # replacing it would forget a tick that was missed
-            scheduler.add_job(fire, IntervalTrigger(seconds=seconds, timezone=EXCHANGE), id=JOB)
-        scheduler.reschedule_job(JOB, trigger=IntervalTrigger(seconds=seconds, timezone=EXCHANGE))
-        scheduler.resume()
-        fire()
-        ended.wait()
-    except Interrupted:
-        pass
+        scheduler = started(folder, seconds)
+        try:
+            ticking.ended.wait()
+        finally:
+            scheduler.shutdown(wait=True)
     finally:
-        scheduler.shutdown(wait=True)
-        _tick = None
+        _ticking = None
         for number, handler in before.items():
             signal.signal(number, handler)
-    if failure and not isinstance(failure[0], Interrupted):
-        raise failure[0]
+    if ticking.failure is not None and not isinstance(ticking.failure, Interrupted):
+        raise ticking.failure
 
 
-def _scheduler(folder: Path) -> BackgroundScheduler:
-    store = SQLAlchemyJobStore(url=f"sqlite:///{(folder / STORE_FILE).absolute()}")
-    return BackgroundScheduler(
-        jobstores={"default": store},
+def started(folder: Path, seconds: float) -> BackgroundScheduler:
+    """Return a running scheduler whose one job is due at once, kept in the store of a state folder.
+
+    Raises
+    ------
+    RunFolderError
+        When the store is damaged.
+    """
+    path = folder / STORE_FILE
+    scheduler = BackgroundScheduler(
+        jobstores={"default": SQLAlchemyJobStore(url=f"sqlite:///{path.absolute()}")},
         executors={"default": ThreadPoolExecutor(1)},
+        # Late is better than never: the tick asks the broker's clock what there is to do.
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         timezone=EXCHANGE,
     )
+    try:
+        scheduler.start(paused=True)
+        trigger = IntervalTrigger(seconds=seconds, timezone=EXCHANGE)
+        now = SystemClock().now()
+        scheduler.add_job(fire, trigger, id=JOB, replace_existing=True, next_run_time=now)
+    except DatabaseError as error:
+        raise RunFolderError(
+            f"{path} is damaged or cannot be written ({error.orig}): it holds only when to look next, so remove it and "
+            "start again"
+        ) from error
+    scheduler.resume()
+    return scheduler

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+import numpy as np
+
 from brokers.protocol import AccountState, Holding, SessionHours, Side
 from engine.errors import TemporaryError, TradingStopped
 from engine.panel import MarketPanel
@@ -15,8 +17,9 @@ from live.books import book_closes
 from live.deciding import decide
 from live.desk import Desk, check_not_halted
 from live.execution import Execution
-from live.plan import Intent, Plan, PlanStatus, Stage, intents_of
-from live.reconcile import compare, reconcile, refuse_shorts
+from live.plan import SMALLEST, Intent, Plan, PlanStatus, Stage, ending, intents_of
+from live.reconcile import compare, reconcile, refuse_others, refuse_shorts
+from live.splits import check_prices
 from live.timing import BARS_DELAY, current_session, exchange_date, last_complete, next_session
 
 logger = logging.getLogger(__name__)
@@ -76,7 +79,7 @@ def run_session(desk: Desk, dry_run: bool = False, seconds: float = RUN_SECONDS)
     """
     until = desk.waiter.elapsed() + seconds
     now = desk.check_clock()
-    calendar = desk.calendar(now)
+    calendar = desk.calendar(now, fresh=True)
     hours = current_session(calendar, now)
     if hours is None:
         return _out_of_hours(desk, calendar, now, dry_run)
@@ -103,7 +106,7 @@ def run_session(desk: Desk, dry_run: bool = False, seconds: float = RUN_SECONDS)
     finally:
         remarks += execution.remarks
         for remark in execution.remarks:
-            desk.tell(f"session {hours.session}: {remark}", True)
+            desk.alert(f"session {hours.session}: {remark}")
     return _ended(desk, hours, plan, intents, remarks)
 
 
@@ -114,9 +117,26 @@ def _out_of_hours(desk: Desk, calendar: Sequence[SessionHours], now: datetime, d
     message = f"no session to trade on {exchange_date(now)} in New York{then}; nothing was sent"
     if dry_run or desk.journal.value("opening") is None:
         return Outcome(Kind.NOTHING, message)
-    _, _, remarks = reconcile(desk, calendar, now, None)
+    remarks = _missed(desk, calendar, now)
+    going = (PlanStatus.TRADING, PlanStatus.STOPPED)
+    under_way = [day for day, status, _ in desk.journal.statuses(limit=20) if status in going]
+    incomplete = bool(remarks)
+    remarks += reconcile(desk, calendar, now, None)[2]
     remarks += close_books(desk, calendar, now)
-    return Outcome(Kind.NOTHING, message, tuple(remarks))
+    after = {day: (status, note) for day, status, note in desk.journal.statuses(limit=20)}
+    incomplete |= any(after[day][0] in going or after[day][1] for day in under_way)
+    return Outcome(Kind.UNFINISHED if incomplete else Kind.NOTHING, message, tuple(remarks))
+
+
+def _missed(desk: Desk, calendar: Sequence[SessionHours], now: datetime) -> list[str]:
+    """Say so when today's session has passed its cut-off without a plan."""
+    today = exchange_date(now)
+    was_session = any(hours.session == today and hours.open <= now for hours in calendar)
+    if not was_session or desk.journal.plan(today) is not None:
+        return []
+    remark = f"session {today} was missed: nothing was traded, and nothing is made up for it"
+    desk.alert(remark)
+    return [remark]
 
 
 def close_books(desk: Desk, calendar: Sequence[SessionHours], now: datetime) -> list[str]:
@@ -130,7 +150,8 @@ def close_books(desk: Desk, calendar: Sequence[SessionHours], now: datetime) -> 
     ):
         return []
     try:
-        panel = _bars(desk, last)
+        panel = _bars(desk, calendar, last)
+        check_prices(desk.journal, panel)
     except TemporaryError as error:
         return [f"the close of {last.session} is not booked yet: {error}"]
     with desk.journal.writing() as writer:
@@ -143,8 +164,25 @@ def _already(desk: Desk, hours: SessionHours, status: PlanStatus, note: str) -> 
     return Outcome(Kind.NOTHING, f"session {hours.session} {said}{f' ({note})' if note else ''}; nothing was sent")
 
 
-def _bars(desk: Desk, last: SessionHours) -> MarketPanel:
-    return desk.bars.panel(desk.recipe.symbols, last.session, max(desk.recipe.lookback_bars, 2))
+def _bars(desk: Desk, calendar: Sequence[SessionHours], last: SessionHours) -> MarketPanel:
+    """Return the bars that a decision reads, and before them those since the last decision or booked close."""
+    plan, close = desk.journal.last_plan(), desk.journal.last_close()
+    known = [] if plan is None else [plan.decided]
+    known += [] if close is None else [close.session]
+    new = sum(min(known) < hours.session <= last.session for hours in calendar) if known else 0
+    return desk.bars.panel(desk.recipe.symbols, last.session, desk.recipe.n_bars + new)
+
+
+def _restated(panel: MarketPanel, before: Plan | None, n_bars: int) -> list[str]:
+    """Return in words that the bars of the decision before are not what they were then."""
+    if before is None or before.symbols != panel.symbols:
+        return []
+    stop = int(np.searchsorted(panel.sessions, np.datetime64(before.decided), "right"))
+    if stop == 0 or panel.rows(max(0, stop - n_bars), stop).content_hash == before.data_hash:
+        return []
+    return [
+        f"bars up to {before.decided} were restated since that session was decided (a split, a dividend, a correction)"
+    ]
 
 
 def _plan(
@@ -159,19 +197,29 @@ def _plan(
 ) -> tuple[Plan, list[str]]:
     """Decide, check, and write the plan down before anything is sent."""
     refuse_shorts(holdings, desk.recipe.symbols)
+    refuse_others(desk, hours.session)
+    desk.recipe.check()
     last = last_complete(calendar, now)
     if last is None:
         raise TemporaryError("the venue's calendar names no complete session before now: try again later")
-    panel = _bars(desk, last)
+    panel, before = _bars(desk, calendar, last), desk.journal.last_plan()
+    if before is not None and before.session > hours.session:
+        raise TradingStopped(
+            f"the broker's clock says {now:%Y-%m-%dT%H:%M:%SZ}, and session {before.session} was traded already: "
+            "nothing is sent until that clock is right again"
+        )
+    check_prices(desk.journal, panel)
+    remarks = remarks + _restated(panel, before, desk.recipe.n_bars)
     with desk.journal.writing() as writer:
         book_closes(desk.journal, writer, panel)
-    before, booked = desk.journal.last_plan(), desk.journal.last_close()
+    booked = desk.journal.last_close()
     marks = {} if booked is None else booked.marks
     state = None if before is None else before.state
     ledger = desk.journal.ledger()
-    plan = replace(decide(desk.recipe, panel, ledger, marks, state, hours.session), remarks=tuple(remarks))
+    seen = panel.rows(max(0, len(panel) - desk.recipe.n_bars), len(panel))
+    plan = replace(decide(desk.recipe, seen, ledger, marks, state, hours.session), remarks=tuple(remarks))
     _check_value(plan)
-    intents = intents_of(plan, holdings)
+    intents = intents_of(plan, holdings, desk.venue.least_value)
     peak = desk.journal.peak() or plan.equity
     objections = desk.guards.objections(plan, len(intents), peak)
     planned = any(intent.stage is Stage.PLANNED for intent in intents)
@@ -218,31 +266,25 @@ def _ended(desk: Desk, hours: SessionHours, plan: Plan, intents: Sequence[Intent
     """Say how far a session has come, and keep it when every order is final."""
     is_open = [intent for intent in intents if intent.is_live]
     waiting = [intent for intent in intents if intent.stage is Stage.PLANNED]
-    bad = [intent for intent in intents if _failed(intent)]
     told = _summary(plan, intents)
     if is_open or waiting:
         if desk.venue.sizes_buys or desk.time.now() < hours.open:
             return Outcome(Kind.QUEUED, f"{told}: queued for the open", tuple(remarks), plan, tuple(intents))
         what = f"{len(is_open)} orders are still open, {len(waiting)} not sent"
         return Outcome(Kind.UNFINISHED, f"{told}: {what}; run again", tuple(remarks), plan, tuple(intents))
-    note = f"{len(bad)} orders failed" if bad else ""
+    status, note = ending(intents, desk.venue.sizes_buys)
     fills = len(desk.journal.fills(plan.session))
     with desk.journal.writing() as writer:
-        writer.set_status(plan.session, PlanStatus.DONE, note)
-        writer.note("done", session=str(plan.session), fills=fills, failed=len(bad))
+        writer.set_status(plan.session, status, note)
+        writer.note(status.value, session=str(plan.session), fills=fills, said=note)
     remarks += compare(desk)
-    kind = Kind.UNFINISHED if bad else Kind.DONE
+    kind = Kind.UNFINISHED if note else Kind.DONE
     return Outcome(kind, told + (f"; {note}" if note else ""), tuple(remarks), plan, tuple(intents))
-
-
-def _failed(intent: Intent) -> bool:
-    """Return whether an order came to nothing for a reason that a person should know."""
-    return intent.stage is Stage.REFUSED or (intent.stage is Stage.FINAL and intent.status == "rejected")
 
 
 def _summary(plan: Plan, intents: Sequence[Intent]) -> str:
     if not intents:
         return f"session {plan.session}: {'no rebalance' if plan.target is None else 'nothing to trade'}"
     sells = sum(intent.side is Side.SELL for intent in intents)
-    filled = sum(intent.filled >= intent.quantity > 0 for intent in intents)
+    filled = sum(intent.filled >= intent.quantity - SMALLEST > 0 for intent in intents)
     return f"session {plan.session}: {sells} sells and {len(intents) - sells} buys, {filled} filled"

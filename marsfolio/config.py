@@ -1,7 +1,8 @@
 """Configuration files: everything a flag can say, a TOML file can say; flags win.
 
 One table per command (``[backtest]``, ``[data.check]``), whose keys are the flags with underscores. The
-config.toml of a run is such a file, so that ``--config RUN/config.toml`` repeats the run.
+config.toml of a run is such a file, so that ``--config RUN/config.toml`` repeats the run. The commands of a group in
+`SHARED` read one table together, ``[paper]``: each takes its own flags from it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ RUN_KEYS = ("format_version", "kind", "provenance")
 
 META_KEY = "marsfolio.config"
 """Where a context's ``meta`` keeps the file's path and table, for messages about values found invalid later."""
+
+SHARED = ("paper",)
+"""Groups whose commands speak of the same thing, so that one table serves them all."""
 
 _HIDDEN = ("config", "help")
 
@@ -76,7 +80,7 @@ def resolved(ctx: typer.Context) -> dict[str, Any]:
 
     Paths are absolute, enumerations by value; what is None is left out, and so is ``--config`` itself.
     """
-    names = [parameter.name for parameter in ctx.command.params if parameter.name not in _HIDDEN]
+    names = _keys(ctx.command)
     return {name: _to_toml(ctx.params[name]) for name in names if ctx.params.get(name) is not None}
 
 
@@ -87,13 +91,16 @@ def _load(ctx: typer.Context, path: Path | None) -> Path | None:
     document = read_toml(path)
     check_version(document, path)
     names = _command_names(ctx)
+    shared = names[0] in SHARED
+    names = names[:1] if shared else names
     root = ctx.find_root().command
     _check_tables(document, root, path, (), inside=(ctx, ".".join(names)))
     table: Any = document
     for name in names:
         table = table.get(name, {})
-    ctx.default_map = _checked(ctx, table, f"{path}: [{'.'.join(names)}]")
-    ctx.meta[META_KEY] = f"{path}: [{'.'.join(names)}]"
+    where = f"{path}: [{'.'.join(names)}]"
+    ctx.default_map = _checked(ctx, _own(ctx, table, where) if shared else table, where)
+    ctx.meta[META_KEY] = where
     return path
 
 
@@ -134,7 +141,7 @@ def _check_tables(
         if key in group.commands:
             if not isinstance(value, dict):
                 raise ConfigError(f"{path}: {name} must be a table, [{name}], was {value!r}")
-            if hasattr(group.commands[key], "commands"):
+            if hasattr(group.commands[key], "commands") and key not in SHARED:
                 _check_tables(value, group.commands[key], path, (*above, key), inside)
 
 
@@ -151,13 +158,30 @@ def _nearest(key: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}"
 
 
-def _checked(ctx: typer.Context, table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    hints = typing.get_type_hints(ctx.command.callback)
-    known = [parameter.name for parameter in ctx.command.params if parameter.name not in _HIDDEN]
-    values = {}
-    for key, value in table.items():
+def _own(ctx: typer.Context, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return what the running command has a flag for, of a table for all commands of its group."""
+    group: Any = ctx.parent.command if ctx.parent is not None else None
+    known = dict.fromkeys(name for command in group.commands.values() for name in _keys(command))
+    _check_keys(table, known, where)
+    own = _keys(ctx.command)
+    return {key: value for key, value in table.items() if key in own}
+
+
+def _keys(command: Any) -> list[str]:
+    return [parameter.name for parameter in command.params if parameter.name not in _HIDDEN]
+
+
+def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    for key in table:
         if key not in known:
             raise ConfigError(f"{where} has no key {key!r}{_nearest(key, known)}")
+
+
+def _checked(ctx: typer.Context, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    hints = typing.get_type_hints(ctx.command.callback)
+    _check_keys(table, _keys(ctx.command), where)
+    values = {}
+    for key, value in table.items():
         values[key] = _from_toml(value, hints.get(key, str), f"{where} {key}")
     return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -26,13 +27,17 @@ from strategies.portfolio import PortfolioStrategy
 class ServerWaiter:
     """Waits by moving the server's clock."""
 
-    def __init__(self, server: FakeAlpaca) -> None:
+    def __init__(self, server: FakeAlpaca, seconds: float = math.inf) -> None:
         self._server = server
+        self._end = self.elapsed() + seconds
         self.stopping = False
         self.waited: list[float] = []
 
     def elapsed(self) -> float:
         return self._server.clock.now.timestamp()
+
+    def left(self) -> float:
+        return self._end - self.elapsed()
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)
@@ -68,11 +73,17 @@ def desk_on(
     fractional: bool = False,
     cache: Path | None = None,
     told: list[tuple[str, bool]] | None = None,
+    seconds: float = math.inf,
 ) -> Desk:
-    """Return a desk that holds fixed weights (symbol to weight) on an Alpaca account at the server."""
+    """Return a desk that holds fixed weights (symbol to weight) on an Alpaca account at the server.
+
+    Parameters
+    ----------
+    seconds : after these the server is asked, and sent, nothing more.
+    """
     keys = Credentials(server.key, server.secret, server.url, server.url)
-    waiter = ServerWaiter(server)
-    tries = Tries(sleep=waiter.wait)
+    waiter = ServerWaiter(server, seconds)
+    tries = Tries(sleep=waiter.wait, left=waiter.left)
     venue = AlpacaVenue(keys, tries)
     calendar = KnownHours(venue.hours)
     bars = AlpacaBars(keys, "sip", cache, lambda a, b: [h.session for h in calendar(a, b)], tries)

@@ -44,7 +44,7 @@ class LearnedSingle:
         KeyError, RuntimeError
             When the tensors are not those of the settings.
         """
-        encoder = Encoder(tensors["encoder.mean"].numpy(), tensors["encoder.std"].numpy())
+        encoder = Encoder.of(tensors["encoder.mean"].numpy(), tensors["encoder.std"].numpy(), settings.features)
         n = len(encoder.mean)
         bounded = identity if settings.algorithm == "ppo" else torch.tanh  # ppo's mean is clipped by action_weights
         judged = encoder.size if settings.algorithm == "ppo" else encoder.size + n

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -57,7 +55,7 @@ def open_account(
     waiter: Waiter,
     clock: Clock | None = None,
     start: date | None = None,
-    rehearsal: bool = False,
+    rehearsal: Path | None = None,
     trades: bool = True,
     panel: MarketPanel | None = None,
 ) -> Opened:
@@ -67,8 +65,8 @@ def open_account(
     ----------
     clock : of a simulated account in a replay; the machine's when None.
     start : the session at whose close a new simulated account is opened; the last complete one when None.
-    rehearsal : work on copies, and keep nothing.
     panel : the bars of a simulated account, where they are read already.
+    rehearsal : a folder for what has to be written though nothing is kept; the state folder stays as it is.
     trades : False to look at the account or to halt it; a replay is then seen at the time it has come to.
 
     Raises
@@ -82,23 +80,19 @@ def open_account(
     if panel is None and options.broker == "simulated":
         panel = panel_of(options)
     chosen = choose(options, panel)
-    fresh = rehearsal and remembered(state) is None
-    journal = Journal("sqlite://") if fresh else journal_of(options, state, clock, durable=clock is None)
-    place = Path(tempfile.mkdtemp()) if rehearsal and panel is not None else state
+    new = rehearsal is None
+    journal = journal_of(options, state, clock, durable=clock is None) if new else _journal_copy(options, state)
     try:
         settle_identity(journal, chosen.identity, state)
         _settle_replay(journal, clock, trades, state)
-        if rehearsal:
-            journal = journal.scratch()
-        elif trades:
+        if rehearsal is None and trades:
             remember(state, options, chosen.identity)
         if panel is None:
-            at = alpaca_venue(options, state)
+            at = alpaca_venue(options, (rehearsal or state) / BARS_FOLDER, waiter)
         else:
-            if place is not state and (state / ACCOUNT_FILE).exists():
-                shutil.copy(state / ACCOUNT_FILE, place / ACCOUNT_FILE)
+            account = state / ACCOUNT_FILE if rehearsal is None else account_copy(state, rehearsal)
             stands = None if trades else _stands_at(journal)
-            at = simulated_venue(options, place, panel, chosen, clock, start, stands)
+            at = simulated_venue(options, account, panel, chosen, clock, start, stands)
         # Sessions of a replay are no news: they go to the log alone.
         environment = os.environ if clock is None else {}
         notifier = Notifier.from_environment(environment, chosen.recipe.name, at.redact)
@@ -109,9 +103,24 @@ def open_account(
     desk = Desk(
         at.venue, at.bars, journal, chosen.recipe, waiter, guards, notifier, at.skew_seconds, at.clock, at.hours
     )
-    if place is not state:
-        weakref.finalize(desk, shutil.rmtree, place, ignore_errors=True)
     return Opened(desk, options, panel)
+
+
+def _journal_copy(options: PaperOptions, state: Path) -> Journal:
+    if remembered(state) is None:
+        return Journal("sqlite://")
+    journal = journal_of(options, state)
+    try:
+        return journal.scratch()
+    finally:
+        journal.dispose()
+
+
+def account_copy(state: Path, folder: Path) -> Path:
+    """Return the file of a copy, in ``folder``, of the simulated account of a state folder; of none for a new one."""
+    if (state / ACCOUNT_FILE).exists():
+        shutil.copyfile(state / ACCOUNT_FILE, folder / ACCOUNT_FILE)
+    return folder / ACCOUNT_FILE
 
 
 def _settle_replay(journal: Journal, clock: Clock | None, trades: bool, state: Path) -> None:
@@ -160,14 +169,14 @@ class Connection:
 
 def simulated_venue(
     options: PaperOptions,
-    place: Path,
+    account: Path,
     panel: MarketPanel,
     chosen: Chosen,
     clock: Clock | None = None,
     start: date | None = None,
     stands: date | None = None,
 ) -> Connection:
-    """Return the embedded account in a folder, and its bars.
+    """Return the embedded account in a file, made when there is none, and its bars.
 
     Parameters
     ----------
@@ -188,8 +197,7 @@ def simulated_venue(
     else:
         time = SystemClock()
     opened = start or _last_closed(panel, hours, time.now())
-    path, terms = place / ACCOUNT_FILE, chosen.recipe.terms
-    venue = EmbeddedVenue(path, bars, terms, time, hours, opened, durable=clock is None)
+    venue = EmbeddedVenue(account, bars, chosen.recipe.terms, time, hours, opened, durable=clock is None)
     return Connection(venue, PanelBars(bars), clock=time)
 
 
@@ -200,21 +208,29 @@ def _last_closed(panel: MarketPanel, hours: Callable[[date, date], list[SessionH
     return closed[-1]
 
 
-def alpaca_venue(options: PaperOptions, state: Path) -> Connection:
-    """Return the Alpaca account of the keys in the environment, and bars from there; keys are kept out of all logs."""
+def alpaca_venue(options: PaperOptions, cache: Path | None, waiter: Waiter) -> Connection:
+    """Return the Alpaca account of the keys in the environment, and bars from there; keys are kept out of all logs.
+
+    Parameters
+    ----------
+    cache : folder of bars; None keeps none.
+    waiter : knows how long may be asked.
+    """
     from brokers.alpaca import AlpacaVenue
     from brokers.credentials import Credentials, SecretFilter
     from data_feeds.alpaca import AlpacaBars
+    from engine.http import Tries
 
     keys = Credentials.from_environment(os.environ)
     SecretFilter(keys.redact).install()
-    venue = AlpacaVenue(keys)
+    tries = Tries(sleep=waiter.wait, left=waiter.left)
+    venue = AlpacaVenue(keys, tries)
     calendar = KnownHours(venue.hours)
 
     def sessions(first: date, last: date) -> list[date]:
         return [hours.session for hours in calendar(first, last)]
 
-    bars = AlpacaBars(keys, options.feed, state / BARS_FOLDER, sessions)
+    bars = AlpacaBars(keys, options.feed, cache, sessions, tries)
     return Connection(venue, bars, None if keys.on_loopback else SKEW_SECONDS, keys.redact, calendar)
 
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from brokers.protocol import Venue
+from brokers.protocol import AccountState, SessionHours, Venue
 from engine.clock import SystemClock
 from engine.errors import MarsfolioError, RunFolderError, TemporaryError, TradingStopped
 from engine.panel import MarketPanel
-from live.desk import Desk
+from live.desk import Desk, check_not_halted
 from live.journal import Journal
 from live.notify import Notifier
+from live.plan import PlanStatus
 from live.timing import StartTime, current_session, last_complete, next_session
-from live.waiting import SystemWaiter
-from marsfolio.paper.account import Connection, alpaca_venue, simulated_venue
+from live.waiting import COMMAND_SECONDS, SystemWaiter, Waiter
+from marsfolio.paper.account import Connection, account_copy, alpaca_venue, simulated_venue
 from marsfolio.paper.options import PaperOptions, remembered
 from marsfolio.paper.setup import (
-    ACCOUNT_FILE,
     SKEW_SECONDS,
     Chosen,
     check_options,
@@ -68,7 +69,8 @@ class _Checks:
         try:
             found = check()
         except MarsfolioError as error:
-            self.findings.append(Finding(name, "fail", str(error), error.exit_code))
+            later = "; try again later" if isinstance(error, TemporaryError) and "again" not in str(error) else ""
+            self.findings.append(Finding(name, "fail", f"{error}{later}", error.exit_code))
             return None
         self.ok(name, said(found))
         return found
@@ -84,14 +86,15 @@ def check_account(options: PaperOptions, state: Path) -> list[Finding]:
     simulated = options.broker == "simulated"
     panel = checks.run("data", lambda: panel_of(options), _described) if simulated else None
     chosen = checks.run("strategy", lambda: choose(options, panel), _named)
-    checks.run("limits", lambda: guards_of(options))
+    checks.run("limits", lambda: guards_of(options), lambda guards: guards.words)
     checks.run("start", lambda: StartTime.parse(options.at), lambda start: f"--at {start.text}")
     checks.run("notifications", lambda: _notifications(options), str)
     if chosen is None or (simulated and panel is None):
         return checks.findings
     checks.run("identity", lambda: _identity(options, state, chosen))
+    checks.run("trading", lambda: _trading(options, state))
     if panel is None:
-        _broker(checks, options, state, chosen)
+        _broker(checks, options, chosen)
     else:
         _simulated(checks, options, state, panel, chosen)
     return checks.findings
@@ -131,37 +134,67 @@ def _notifications(options: PaperOptions) -> str:
     return "to the log" + "".join(f" and {name}" for name in where)
 
 
-def _identity(options: PaperOptions, state: Path, chosen: Chosen) -> str:
+@contextmanager
+def _journal(options: PaperOptions, state: Path) -> Iterator[Journal | None]:
+    """Give a copy of the account's journal; None for a new account."""
     if remembered(state) is None:
-        return "a new account"
-    journal = journal_of(options, state, new=False)
+        yield None
+        return
+    journal = journal_of(options, state)
     try:
-        settle_identity(journal, chosen.identity, state)
-        halted = journal.value("halt")
+        yield journal.scratch()
     finally:
         journal.dispose()
-    return "the same strategy as before" + (f"; HALTED since {halted['time_utc']}" if halted else "")
 
 
-def _broker(checks: _Checks, options: PaperOptions, state: Path, chosen: Chosen) -> None:
-    made = checks.run("keys and host", lambda: alpaca_venue(options, state), lambda _: "present, and a paper host")
+def _identity(options: PaperOptions, state: Path, chosen: Chosen) -> str:
+    with _journal(options, state) as journal:
+        if journal is None:
+            return "a new account"
+        settle_identity(journal, chosen.identity, state)
+    return "the same strategy as before"
+
+
+def _trading(options: PaperOptions, state: Path) -> str:
+    with _journal(options, state) as journal:
+        if journal is None:
+            return "not begun"
+        check_not_halted(journal)
+        session, status, note = next(iter(journal.statuses(limit=1)), (None, None, ""))
+        if status is PlanStatus.STOPPED and journal.value("accepted") != str(session):
+            raise TradingStopped(
+                f"session {session} was stopped by a limit: {note}; see `marsfolio paper status`, then `marsfolio "
+                "paper resume`"
+            )
+    return "on" if session is None else f"on; last planned was session {session}"
+
+
+def _broker(checks: _Checks, options: PaperOptions, chosen: Chosen) -> None:
+    waiter = SystemWaiter(COMMAND_SECONDS)
+    made = checks.run(
+        "keys and host", lambda: alpaca_venue(options, None, waiter), lambda _: "present, and a paper host"
+    )
     if made is None:
         return
     venue, skew = made.venue, made.skew_seconds
-    desk = _desk(made, chosen)
-    account = checks.run("account", venue.account, lambda a: f"{a.account_id}: cash {a.cash:,.2f}")
-    if account is not None:
-        if account.blocked:
-            checks.findings.append(Finding("account", "fail", f"may not trade: {account.blocked}", 4))
-        for remark in account.remarks:
-            checks.warn("account", remark)
+    desk = _desk(made, chosen, waiter)
+    account = checks.run("account", lambda: _account(venue), lambda a: f"{a.account_id}: cash {a.cash:,.2f}")
+    for remark in () if account is None else account.remarks:
+        checks.warn("account", remark)
     _clock_and_bars(checks, desk, skew)
     _assets(checks, venue, chosen)
 
 
-def _desk(at: Connection, chosen: Chosen) -> Desk:
+def _account(venue: Venue) -> AccountState:
+    account = venue.account()
+    if account.blocked:
+        raise TradingStopped(f"it may not trade: {account.blocked}; clear that at the broker")
+    return account
+
+
+def _desk(at: Connection, chosen: Chosen, waiter: Waiter) -> Desk:
     journal = Journal("sqlite://")
-    return Desk(at.venue, at.bars, journal, chosen.recipe, SystemWaiter(), skew_seconds=at.skew_seconds, hours=at.hours)
+    return Desk(at.venue, at.bars, journal, chosen.recipe, waiter, skew_seconds=at.skew_seconds, hours=at.hours)
 
 
 def _clock_and_bars(checks: _Checks, desk: Desk, skew: float | None) -> None:
@@ -180,10 +213,19 @@ def _clock_and_bars(checks: _Checks, desk: Desk, skew: float | None) -> None:
         checks.ok("session", f"{today}: {coming.session}, {coming.open:%H:%M} to {coming.close:%H:%M} UTC")
     last = last_complete(calendar, now)
     if last is not None:
-        recipe = desk.recipe
-        checks.run(
-            "bars", lambda: desk.bars.panel(recipe.symbols, last.session, max(recipe.lookback_bars, 2)), _described
-        )
+        _bars(checks, desk, last)
+
+
+def _bars(checks: _Checks, desk: Desk, last: SessionHours) -> None:
+    recipe = desk.recipe
+    panel = checks.run("bars", lambda: desk.bars.panel(recipe.symbols, last.session, recipe.n_bars), _described)
+    if panel is None:
+        return
+    if len(panel) < recipe.n_bars:
+        checks.warn("bars", f"there are {len(panel)} of the {recipe.n_bars} sessions that a decision may look back on")
+    if n_missing := int(panel.missing.sum()):
+        symbols = [symbol for i, symbol in enumerate(panel.symbols) if panel.missing[:, i].any()]
+        checks.warn("bars", f"{n_missing} bars are missing, of {', '.join(symbols[:10])}: a halt, or a new symbol")
 
 
 def _assets(checks: _Checks, venue: Venue, chosen: Chosen) -> None:
@@ -196,8 +238,12 @@ def _assets(checks: _Checks, venue: Venue, chosen: Chosen) -> None:
         bad = sorted(symbol for symbol, asset in found.items() if not asset.tradable)
         if bad:
             raise TradingStopped(f"not tradable: {', '.join(bad)}; leave them out of --symbols")
+        whole = sorted(symbol for symbol, asset in found.items() if not asset.fractionable)
+        if fractional and whole:
+            checks.warn("symbols", f"whole shares only: {', '.join(whole)}")
         return f"all {len(found)} symbols are tradable"
 
+    fractional = chosen.recipe.terms.fractional
     checks.run("symbols", refused)
 
 
@@ -205,13 +251,11 @@ def _simulated(checks: _Checks, options: PaperOptions, state: Path, panel: Marke
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        if (state / ACCOUNT_FILE).exists():  # a copy: to look at an account settles its sessions up to now
-            shutil.copy(state / ACCOUNT_FILE, place / ACCOUNT_FILE)
+        account = account_copy(state, Path(folder))
         made = checks.run(
             "account",
-            lambda: simulated_venue(options, place, panel, chosen),
+            lambda: simulated_venue(options, account, panel, chosen),
             lambda _: "kept here, without keys",
         )
         if made is not None:
-            _clock_and_bars(checks, _desk(made, chosen), SKEW_SECONDS)
+            _clock_and_bars(checks, _desk(made, chosen, SystemWaiter(COMMAND_SECONDS)), SKEW_SECONDS)

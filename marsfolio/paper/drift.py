@@ -18,6 +18,7 @@ from engine.errors import InputError, RunFolderError
 from engine.panel import MarketPanel
 from engine.rebalancer import Terms
 from engine.result import Result
+from live.waiting import COMMAND_SECONDS, SystemWaiter
 from marsfolio.paper.drift_session import PARTS, explain_session, known_closes
 from marsfolio.paper.folder import Book, held_of, read_book
 from marsfolio.paper.options import PaperOptions, remembered
@@ -82,7 +83,8 @@ def _panel(options: PaperOptions, state: Path, data: Path | None, book: Book) ->
         from marsfolio.paper.account import alpaca_venue
 
         last = book.closes[-1].session
-        panel = alpaca_venue(options, state).bars.panel(book.symbols, last, max(len(book.closes) + 5, 30))
+        bars = alpaca_venue(options, state, SystemWaiter(COMMAND_SECONDS)).bars
+        panel = bars.panel(book.symbols, last, max(len(book.closes) + 5, 30))
     missing = [str(day) for day in book.sessions if day not in panel.sessions]
     if missing:
         raise InputError(f"{panel.source} has no bars of {missing[0]}, which the account has: give --data another file")

@@ -102,7 +102,7 @@ def remembered(state: Path) -> PaperOptions | None:
         raise RunFolderError(f"--state {state} is a file: give a folder, made when there is none")
     path = state / CONFIG_FILE
     if not path.exists():
-        others = [entry.name for entry in state.iterdir() if entry.name not in OURS]
+        others = [entry.name for entry in state.iterdir() if not _is_ours(entry.name)]
         if others:
             raise RunFolderError(
                 f"--state {state} is not empty and not the state of a paper account (it has {others[0]}): "
@@ -118,8 +118,15 @@ def remembered(state: Path) -> PaperOptions | None:
     return PaperOptions.of(document.get(KIND, {}), f"{path}: [{KIND}]")
 
 
-OURS = ("lock", "marsfolio.log", "paper.db", "paper.db-journal", "simulated.db", "schedule.db", "health.json", "bars")
+OURS = ("lock", "marsfolio.log", "paper.db", "simulated.db", "schedule.db", "health.json", "bars", ".probe")
 """What may stand in a state folder before its config.toml does."""
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether a first run that was killed may have left this."""
+    name = name.removesuffix("-journal")
+    return name in OURS or (name.startswith(".") and name.endswith(".new"))
+
 
 _PATHS = ("model", "data", "weights")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.clock import Clock
-from engine.errors import ConfigError, RunFolderError, TemporaryError
+from engine.errors import ConfigError, InputError, RunFolderError, TemporaryError, TradingStopped
 from engine.ledger import FillTiming
 from engine.limits import MODEL_LIMITS
 from engine.panel import MarketPanel
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
-from live.deciding import Recipe
+from live.deciding import Recipe, no_check
 from live.guards import Guards
 from live.journal import Journal
 from marsfolio.cli.options import costs_of, is_own
@@ -78,8 +79,10 @@ def state_folder(state: Path) -> Iterator[None]:
 
 def _check_writable(state: Path) -> None:
     probe = state / ".probe"
-    probe.write_bytes(b"x" * 65536)
-    probe.unlink()
+    try:
+        probe.write_bytes(b"x" * 65536)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def terms_of_options(options: PaperOptions) -> Terms:
@@ -154,10 +157,11 @@ def choose(options: PaperOptions, panel: MarketPanel | None) -> Chosen:
 
 
 def _of_model(options: PaperOptions, panel: MarketPanel | None, terms: Terms, common: dict[str, Any]) -> Chosen:
-    from agents.checkpoint import load_model
+    from agents.checkpoint import load_model, verify_model
     from strategies.mars import MarsStrategy
 
-    model = load_model(Path(str(options.model)))
+    path = Path(str(options.model))
+    model = load_model(path)
     symbols = _symbols_of_model(options, model, panel)
     make: Callable[[], Policy] = model.policy if options.agent is None else partial(model.agent_policy, options.agent)
     identity = {**common, "model": model.hash, "agent": options.agent, "symbols": list(symbols)}
@@ -169,8 +173,26 @@ def _of_model(options: PaperOptions, panel: MarketPanel | None, terms: Terms, co
         symbols=symbols,
         lookback_bars=make().lookback_bars,
         terms=terms,
+        check=partial(_check_unchanged, path, model.hash, verify_model),
     )
     return Chosen(recipe, identity)
+
+
+def _check_unchanged(path: Path, known: str, hashed: Callable[[Path], str]) -> None:
+    """Stop when what decides is not what this account began with: a service may run for months."""
+    try:
+        found = hashed(path)
+    except (InputError, OSError) as error:
+        raise TradingStopped(f"nothing was traded: {error}") from error
+    if found != known:
+        raise TradingStopped(
+            f"{path} was changed while the service ran (its hash is {found[:12]}, was {known[:12]}): nothing was "
+            "traded; put it back, or give what is there now a --state of its own"
+        )
+
+
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _symbols_of_model(options: PaperOptions, model: Model, panel: MarketPanel | None) -> tuple[str, ...]:
@@ -201,6 +223,7 @@ def _of_strategy(options: PaperOptions, panel: MarketPanel | None, terms: Terms,
     params: dict[str, Any] = {}
     lookback = options.history
     make_policy: Callable[[MarketPanel], Policy]
+    check: Callable[[], None] = no_check
     if is_own(name):
         own = load_own(name, parse_params(options.param))
         if own.places_orders:
@@ -210,6 +233,7 @@ def _of_strategy(options: PaperOptions, panel: MarketPanel | None, terms: Terms,
             )
         identity["file"] = own.hash
         strategy, params, make_policy = own.strategy, dict(own.params), own.make_policy
+        check = partial(_check_unchanged, own.source, own.hash, _file_hash)
     elif name == WEIGHTS:
         make_policy = _weights_policy(options)
     else:
@@ -229,6 +253,7 @@ def _of_strategy(options: PaperOptions, panel: MarketPanel | None, terms: Terms,
         terms=terms,
         schedule=Schedule(options.rebalance),
         params=params,
+        check=check,
     )
     return Chosen(recipe, identity)
 

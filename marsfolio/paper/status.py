@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine.clock import SystemClock
 from engine.errors import MarsfolioError, RunFolderError
+from live.desk import Desk
 from live.journal import Journal
 from live.plan import Intent, Plan
 from live.service import HEALTH_FILE
 from live.timing import StartTime, next_session
-from live.waiting import SystemWaiter
+from live.waiting import COMMAND_SECONDS, SystemWaiter
 from marsfolio.paper.account import open_account
 from marsfolio.paper.drift import drift_of
 from marsfolio.paper.options import PaperOptions, remembered
@@ -57,7 +59,7 @@ def status_of(state: Path, offline: bool) -> Status:
     try:
         _from_journal(found, journal, options, state)
         if not offline:
-            _from_venue(found, options, state, journal)
+            _from_venue(found, options, state)
     finally:
         journal.dispose()
     return found
@@ -140,12 +142,18 @@ def _drift(state: Path) -> str:
     return f"{round(total['drift'], 2) + 0.0:+,.2f} against the backtest of each session (`marsfolio paper drift`)"
 
 
-def _from_venue(found: Status, options: PaperOptions, state: Path, journal: Journal) -> None:
-    try:
-        desk = open_account(options, state, SystemWaiter(), rehearsal=True, trades=False).desk
-    except MarsfolioError as error:
-        found.trouble.append(f"the broker was not asked: {error}")
-        return
+def _from_venue(found: Status, options: PaperOptions, state: Path) -> None:
+    waiter = SystemWaiter(COMMAND_SECONDS)
+    with TemporaryDirectory() as folder:
+        try:
+            desk = open_account(options, state, waiter, rehearsal=Path(folder), trades=False).desk
+        except MarsfolioError as error:
+            found.trouble.append(f"the broker was not asked: {error}")
+            return
+        _ask_venue(found, desk, options, state)
+
+
+def _ask_venue(found: Status, desk: Desk, options: PaperOptions, state: Path) -> None:
     try:
         now = desk.check_clock()
         account = desk.venue.account()

@@ -9,13 +9,14 @@ from pathlib import Path
 from engine.clock import SystemClock
 from engine.errors import MarsfolioError, RunFolderError, TradingStopped
 from live.desk import Desk
-from live.execution import cancel, midnight
 from live.flattening import flatten, is_flattening_id
+from live.following import cancel, midnight
 from live.journal import Journal
 from live.plan import ID_STEM, Intent, PlanStatus, Stage
 from live.reconcile import reconcile
+from live.splits import DOUBT, TRUSTED
 from live.timing import current_session, next_session
-from live.waiting import SystemWaiter
+from live.waiting import COMMAND_SECONDS, SystemWaiter
 from marsfolio.logs import run_log
 from marsfolio.paper.account import open_account
 from marsfolio.paper.options import PaperOptions, remembered
@@ -59,7 +60,7 @@ def halt_account(state: Path, reason: str, flatten: bool) -> list[str]:
 
 
 def _clear(options: PaperOptions, state: Path, flatten: bool) -> list[str]:
-    desk = open_account(options, state, SystemWaiter(), trades=False).desk
+    desk = open_account(options, state, SystemWaiter(COMMAND_SECONDS), trades=False).desk
     try:
         told = [_cancel_all(desk, keep_flattening=flatten)]
         if flatten:
@@ -154,7 +155,7 @@ def resume_account(state: Path) -> list[str]:
 
 def _resume(journal: Journal) -> list[str]:
     told = []
-    halt = journal.value("halt")
+    halt, doubt = journal.value("halt"), journal.value(DOUBT)
     latest = next(iter(journal.statuses(limit=1)), None)
     stopped = latest[0] if latest is not None and latest[1] is PlanStatus.STOPPED else None
     if stopped is not None and not any(intent.stage is Stage.PLANNED for intent in journal.intents(stopped)):
@@ -166,6 +167,10 @@ def _resume(journal: Journal) -> list[str]:
         if stopped is not None:
             writer.set_value("accepted", stopped.isoformat())
             told.append(f"the plan of session {stopped}, which a limit had stopped, may be carried out")
+        if doubt is not None:
+            writer.set_value(DOUBT, None)
+            writer.set_value(TRUSTED, doubt)
+            told.append(f"shares and prices of {doubt[0]} are taken as they are, though they disagree since {doubt[1]}")
         writer.note("resume", halted=halt is not None, accepted=None if stopped is None else stopped.isoformat())
     return told or ["trading was not halted, and no plan was stopped by a limit"]
 

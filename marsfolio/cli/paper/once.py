@@ -27,36 +27,53 @@ def once(
 ) -> None:
     """Rebalance for the session that is open, or opens later today in New York; safe to repeat at any moment."""
     options = options_of(ctx, state)
-    with working(state):
-        outcome = work(options, state, dry_run)
+    if dry_run:
+        outcome = rehearse(options, state)
+    else:
+        with working(state):
+            outcome = work(options, state)
     from marsfolio.cli.paper.views import print_outcome
 
     print_outcome(outcome)
     raise typer.Exit(outcome.exit_code)
 
 
-def work(options: PaperOptions, state: Path, dry_run: bool) -> Outcome:
+def work(options: PaperOptions, state: Path) -> Outcome:
     """Run one session of the account in a state folder that is held."""
     from live.session import Kind, run_session
-    from live.waiting import SystemWaiter
+    from live.waiting import COMMAND_SECONDS, SystemWaiter
     from marsfolio.paper.account import open_account
     from marsfolio.paper.folder import write_folder
     from marsfolio.paper.stopping import stopped_by_signals
 
-    waiter = SystemWaiter()
+    waiter = SystemWaiter(COMMAND_SECONDS)
     with stopped_by_signals(waiter.stop):
-        account = open_account(options, state, waiter, rehearsal=dry_run)
-        desk = account.desk
+        desk = open_account(options, state, waiter).desk
         try:
-            outcome = run_session(desk, dry_run)
-            if not dry_run and outcome.kind is not Kind.NOTHING:
+            outcome = run_session(desk)
+            if outcome.kind is not Kind.NOTHING:
                 desk.tell(outcome.message, outcome.exit_code != 0)
             return outcome
         except MarsfolioError as error:
-            if not dry_run and not isinstance(error, Interrupted):
+            if not isinstance(error, Interrupted):
                 desk.tell(str(error), True)
             raise
         finally:
-            if not dry_run:
-                write_folder(state, desk.journal, desk.recipe.symbols, desk.recipe.terms)
+            write_folder(state, desk.journal, desk.recipe.symbols, desk.recipe.terms)
+            desk.journal.dispose()
+
+
+def rehearse(options: PaperOptions, state: Path) -> Outcome:
+    """Decide for a session without sending anything; the state folder is not touched, nor made."""
+    from tempfile import TemporaryDirectory
+
+    from live.session import run_session
+    from live.waiting import SystemWaiter
+    from marsfolio.paper.account import open_account
+
+    with TemporaryDirectory() as folder:
+        desk = open_account(options, state, SystemWaiter(), rehearsal=Path(folder)).desk
+        try:
+            return run_session(desk, dry_run=True)
+        finally:
             desk.journal.dispose()

@@ -68,7 +68,7 @@ def _serve(options: PaperOptions, state: Path, start: StartTime) -> None:
     try:
         serve(service.tick, waiter.stop, state, TICK_SECONDS)
     finally:
-        service.write_health("stopped", None, None)
+        service.write_health("stopped")
         desk.journal.dispose()
     say("stopped; nothing is under way")
 

@@ -102,6 +102,7 @@ def order(symbol: str = "AAA", side: Side = Side.BUY, quantity: float = 10.0, da
 def test_it_has_a_name_and_says_who_sizes_buys(venue: Venue) -> None:
     assert venue.name in ("alpaca", "simulated")
     assert isinstance(venue.sizes_buys, bool)
+    assert venue.least_value >= 0
 
 
 def test_its_time_is_utc(venue: Venue) -> None:

@@ -33,8 +33,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAlpa
         monkeypatch.setenv("APCA_API_SECRET_KEY", server.secret)
         for name in ("APCA_API_BASE_URL", "APCA_API_DATA_URL"):
             monkeypatch.setenv(name, server.url)
-        for module in ("live.waiting", "marsfolio.paper.switch", "marsfolio.paper.status"):
-            monkeypatch.setattr(f"{module}.SystemWaiter", lambda: Waiter(server))
+        for module in ("live.waiting", "marsfolio.paper.switch", "marsfolio.paper.status", "marsfolio.paper.drift"):
+            monkeypatch.setattr(f"{module}.SystemWaiter", lambda *_: Waiter(server))
         yield server
 
 
@@ -158,7 +158,7 @@ def test_flattening_goes_on_after_a_process_was_killed_between_two_orders(
 ) -> None:
     assert run(ONCE) == 0
     with monkeypatch.context() as patch:
-        patch.setattr("live.execution.Execution._absorb", killed)
+        patch.setattr("live.sending.take", killed)
         assert run(f"{HALT} --flatten") == 1
     assert [order.stage for order in orders()[2:]] == [Stage.SENDING, Stage.PLANNED]
     assert run(f"{HALT} --flatten") == 0
@@ -231,7 +231,7 @@ def test_a_plan_whose_orders_a_halt_dropped_is_not_agreed_to(
 
 def test_an_order_that_never_arrived_is_given_up(server: FakeAlpaca, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("live.execution.Execution._post", killed)
+        patch.setattr("live.sending.Sender._submitted", killed)
         assert run(ONCE) == 1
     assert orders()[0].stage is Stage.SENDING
     assert run(HALT) == 0

@@ -39,7 +39,8 @@ def test_only_years_that_the_paper_tested_stand_beside_its_rows() -> None:
 
 def test_docs_results_lists_all_evaluations_with_their_answers_first() -> None:
     found, _ = findings()
-    document = runpy.run_path(str(ROOT / "benchmarks" / "results.py"))["document"]
-    text = document({"us": found, "elsewhere": found})
+    written = runpy.run_path(str(ROOT / "benchmarks" / "results.py"))
+    text = written["document"]([written["part"](name, found) for name in ("us", "elsewhere")])
     assert text.index(f"**elsewhere** (bars.parquet): {found.headline}") < text.index("## us")
     assert text.count(f"**{found.headline}**") == 2
+    assert written["document"](written["parts"](text).values()) == text
