@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test check benchmarks clean
+.PHONY: demo test check benchmarks docs clean
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -24,5 +24,9 @@ test: check
 benchmarks: .venv/installed
 	$(BIN)/python benchmarks/write.py
 
+docs: .venv/installed
+	$(BIN)/python tools/reference.py
+	$(BIN)/zensical build --clean
+
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build site *.egg-info .mypy_cache .ruff_cache .pytest_cache

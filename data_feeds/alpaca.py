@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -30,6 +30,7 @@ _NEW_YORK = ZoneInfo("America/New_York")
 Row = Mapping[str, Any]
 Query = dict[str, str | int]
 Sessions = Callable[[date, date], Iterable[date]]
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class AlpacaBars:
         if not symbols or len(set(symbols)) < len(symbols) or lookback_bars < 1:
             raise InputError(f"bars need distinct symbols and lookback_bars >= 1, were {symbols} and {lookback_bars}")
         first, expected = self._range(last, lookback_bars)
-        kind = Kind(self._host, self._feed, ADJUSTMENT, tuple(sorted(symbols)))
+        kind = self.kind(symbols)
         bars, start = self._current(kind, first, last)
         check_coverage(bars, symbols, last)
         if expected is not None:
@@ -122,6 +123,10 @@ class AlpacaBars:
         if self._cache is not None:
             self._cache.save(kind, bars, start)
         return panel
+
+    def kind(self, symbols: Sequence[str], adjustment: str = ADJUSTMENT) -> Kind:
+        """Return what `fetch` is asked for."""
+        return Kind(self._host, self._feed, adjustment, tuple(sorted(symbols)))
 
     def close(self) -> None:
         """Give back the connections."""
@@ -144,13 +149,20 @@ class AlpacaBars:
             bars = {key: bar for key, bar in kept[0].items() if key[1] <= last}
             sessions = sorted({session for _, session in bars})
             if len(sessions) >= OVERLAP:
-                tail = self._fetch(kind, sessions[-OVERLAP], last)
+                tail = self.fetch(kind, sessions[-OVERLAP], last)
                 if _agree(bars, tail, sessions[-OVERLAP], kind.symbols):
                     return bars | tail, kept[1]
                 logger.info("bars were restated (a split or a dividend): all of them are fetched anew")
-        return self._fetch(kind, first, last), first
+        return self.fetch(kind, first, last), first
 
-    def _fetch(self, kind: Kind, first: date, last: date) -> Bars:
+    def fetch(self, kind: Kind, first: date, last: date) -> Bars:
+        """Return what there is from ``first`` to ``last``, each bar checked by itself.
+
+        Raises
+        ------
+        TemporaryError, TradingStopped
+            As `panel` does.
+        """
         bars: Bars = {}
         for start in range(0, len(kind.symbols), _SYMBOLS_A_REQUEST):
             query: Query = {
@@ -159,7 +171,7 @@ class AlpacaBars:
                 "start": _midnight(first).isoformat(),
                 # A bar is stamped with its midnight. A later end would be too recent for free data in the evening.
                 "end": (_midnight(last) + timedelta(hours=1)).isoformat(),
-                "adjustment": ADJUSTMENT,
+                "adjustment": kind.adjustment,
                 "feed": self._feed,
                 "limit": _PAGE,
             }
@@ -172,7 +184,7 @@ class AlpacaBars:
         idle = 0
         for _ in range(_MOST_PAGES):
             known = len(bars)
-            page, token = self._ask(query)
+            page, token = self.ask("/stocks/bars", query, _page)
             for symbol, row in page:
                 session = _session(symbol, row)
                 if symbol in symbols and first <= session <= last:
@@ -186,9 +198,16 @@ class AlpacaBars:
             query = {**query, "page_token": token}
         raise TemporaryError(f"bars: the pages of Alpaca's answer do not end ({len(tokens) + 1} read)")
 
-    def _ask(self, query: Query) -> tuple[list[tuple[str, Row]], str | None]:
+    def ask(self, path: str, query: Query, read: Callable[[object], T], version: str = "v2") -> T:
+        """Return what ``read`` makes of the answer to a request of market data, which is tried again while it fails.
+
+        Raises
+        ------
+        TemporaryError, TradingStopped
+            As `panel` does.
+        """
         try:
-            return self._tries(lambda: _page(answer(lambda: self._client.get("/stocks/bars", query), "bars")))
+            return self._tries(lambda: read(answer(lambda: self._client.get(path, query, api_version=version), "bars")))
         except RequestFailed as failure:
             if failure.status == 401:
                 raise TradingStopped(f"{failure}: look after the keys") from failure

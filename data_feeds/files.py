@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data_feeds.actions import SPELLINGS, currency_of, notes_on_actions, read_actions
+from data_feeds.store import is_store, read_manifest, read_store
 from data_feeds.table import Table, read_table
 from data_feeds.table_file import nearest_names
 from engine.arrays import FloatArray, IntArray, SessionArray
@@ -22,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_panel(path: Path, symbols: Sequence[str] | None = None) -> tuple[MarketPanel, tuple[str, ...]]:
-    """Read a long file of bars (.csv, .csv.gz, .parquet) and what the reader should know about it.
+    """Read a long file of bars (.csv, .csv.gz, .parquet) or a store of them, and what the reader should know about it.
 
     The columns are date, symbol, open, high, low, close and volume, the rows in any order. An empty volume is
     unknown (NaN). When every bar has open = high = low = close and no volume is known, the panel is marked as
@@ -34,7 +36,7 @@ def read_panel(path: Path, symbols: Sequence[str] | None = None) -> tuple[Market
 
     Parameters
     ----------
-    path : the file.
+    path : the file, or the folder of a store.
     symbols : the symbols to read; all by default. Prices of other symbols are not checked.
 
     Returns
@@ -46,7 +48,7 @@ def read_panel(path: Path, symbols: Sequence[str] | None = None) -> tuple[Market
     DataError
         When the file, a row or the list of symbols breaks a rule; names the file, the row and the value.
     """
-    table = read_table(path, ("date", "symbol", *FIELDS), SPELLINGS)
+    table, origin = _read_bars(path, symbols)
     names, i = table.symbols()
     days, t = table.days()
     if symbols is not None:
@@ -60,10 +62,10 @@ def read_panel(path: Path, symbols: Sequence[str] | None = None) -> tuple[Market
     table.refuse_duplicates(t, i)
     closes_only = _has_closes_only(bars)
     bars |= read_actions(table)
-    grids = {name: _grid(values, t, i, (len(days), len(names))) for name, values in bars.items()}
+    grids: dict[str, Any] = {name: _grid(values, t, i, (len(days), len(names))) for name, values in bars.items()}
     panel = MarketPanel(days, names, **grids, closes_only=closes_only, source=str(path))
     notes = _notes(table, closes_only, currency)
-    return panel, (*notes, *notes_on_actions(panel, table))
+    return panel, (*origin, *notes, *notes_on_actions(panel, table))
 
 
 def read_weights(path: Path, panel: MarketPanel) -> FloatArray:
@@ -100,6 +102,16 @@ def read_weights(path: Path, panel: MarketPanel) -> FloatArray:
     result[t] = 0.0
     result[t, i] = weights
     return result
+
+
+def _read_bars(path: Path, symbols: Sequence[str] | None) -> tuple[Table, tuple[str, ...]]:
+    """Return the rows, of a store those of the symbols alone, and what is to be said of where they come from."""
+    if not is_store(path):
+        return read_table(path, ("date", "symbol", *FIELDS), SPELLINGS), ()
+    manifest = read_manifest(path)
+    if symbols is not None:
+        _chosen(path, tuple(manifest.entries), symbols)
+    return read_store(path, symbols), (f"bars of {manifest.described}",)
 
 
 def _chosen(path: Path, names: tuple[str, ...], symbols: Sequence[str]) -> list[int]:

@@ -63,8 +63,8 @@ def nearest_names(name: str, known: Iterable[str]) -> list[str]:
 
 
 def is_parquet(path: Path) -> bool:
-    """Return whether the file's name says parquet; otherwise it is CSV."""
-    return path.name.lower().endswith(".parquet")
+    """Return whether it is a parquet file by its name, or a folder of some; otherwise it is CSV."""
+    return path.name.lower().endswith(".parquet") or path.is_dir()
 
 
 def is_text(kind: Any) -> bool:
@@ -75,7 +75,7 @@ def is_text(kind: Any) -> bool:
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
-        raise DataError(f"{path}: is a folder: name one file of it")
+        raise DataError(f"{path}: is a folder, and no store that `marsfolio data fetch` wrote: name one file of it")
     if not path.name.lower().endswith(SUFFIXES):
         raise DataError(f"{path}: the file's name must end in {', '.join(SUFFIXES)}, ends in {path.suffix!r}")
     if not path.is_file():

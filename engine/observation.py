@@ -21,7 +21,7 @@ class Observation:
     ----------
     session : the session that has just closed.
     symbols : N names.
-    tradable : (N,) True where the symbol has a bar in this session.
+    tradable : (N,) True where the symbol has a bar in this session and, in a universe that changes, is a member.
     features : (N, F) in the order the policy asked for; NaN rows where a symbol has too little history.
     weights : (N,) weights held now, fractions of equity.
     cash_weight : fraction of equity in cash.
@@ -53,7 +53,8 @@ class Observation:
 
         Returns
         -------
-        (<= lookback_bars, N) read-only view; NaN where a bar is missing.
+        (<= lookback_bars, N) read-only view; NaN where a bar is missing, and in all rows of a symbol that is not a
+        member now: who will be one later did well until then.
 
         Raises
         ------
@@ -69,8 +70,17 @@ class Observation:
 
 def bars_window(panel: MarketPanel, name: str, row: int, lookback_bars: int) -> FloatArray:
     """Return the rows of a field up to ``row`` in its terms, see `Observation.window`."""
-    values: FloatArray = getattr(panel, name)
     rows = slice(max(0, row + 1 - lookback_bars), row + 1)
+    values = _restated(panel, name, rows)
+    if panel.member is None:
+        return values
+    seen = np.where(panel.member[row], values, np.nan)
+    seen.flags.writeable = False
+    return seen
+
+
+def _restated(panel: MarketPanel, name: str, rows: slice) -> FloatArray:
+    values: FloatArray = getattr(panel, name)
     if panel.growth is None or panel.split is None:
         return values[rows]
     restated = values[rows] * restatement((1.0 / panel.split if name == "volume" else panel.growth)[rows])
@@ -104,7 +114,7 @@ class FeatureTable:
     ----------
     names : F names.
     first : row of the panel that ``values[0]`` belongs to.
-    values : (rows, N, F); NaN where a symbol has no bar, or fewer than MIN_BARS inside the look-back.
+    values : (rows, N, F); NaN where a symbol has no bar or is no member, or fewer than MIN_BARS inside the look-back.
     """
 
     names: tuple[str, ...]
@@ -157,5 +167,7 @@ def feature_table(
                         factors = restatement(growth[part])
                         window = BarWindow(*(bars * factors for bars in window))
                     values[rows[k] - first, i] = [function(window) for function in functions]
+    if panel.member is not None:
+        values[~panel.member[first : last + 1]] = np.nan
     values.flags.writeable = False
     return FeatureTable(names, first, values)

@@ -40,6 +40,8 @@ class MarketPanel:
         adjusted for them.
     closes_only : True when the source has closes alone, so that open = high = low = close.
     source : where the bars came from, for messages and reports.
+    member : (T, N) True where a decision at the session's close may hold the symbol, because it belongs to the
+        universe then; a decision is shown the bars of members alone, and the others are sold. None: always.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class MarketPanel:
     source: str = field(default="panel")
     split: FloatArray | None = None
     dividend: FloatArray | None = None
+    member: BoolArray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "symbols", tuple(self.symbols))
@@ -73,6 +76,8 @@ class MarketPanel:
                     else np.where(np.isnan(values), nothing, values)
                 )
                 object.__setattr__(self, name, _frozen(filled, "float64"))
+        if self.member is not None:
+            object.__setattr__(self, "member", _frozen(self.member, "bool"))
         self._check()
 
     def __len__(self) -> int:
@@ -93,6 +98,11 @@ class MarketPanel:
         """(T, N) True where a symbol has a bar."""
         return _frozen(~self.missing, "bool")
 
+    @cached_property
+    def investable(self) -> BoolArray:
+        """(T, N) True where a symbol has a bar and a decision may hold it."""
+        return self.has_bar if self.member is None else _frozen(self.has_bar & self.member, "bool")
+
     @property
     def has_actions(self) -> bool:
         """True when prices are raw, and splits and dividends stand beside them."""
@@ -111,10 +121,10 @@ class MarketPanel:
 
     @cached_property
     def content_hash(self) -> str:
-        """sha256 of sessions, symbols and bars: the same however the file was written."""
+        """sha256 of sessions, symbols, bars and memberships: the same however the file was written."""
         digest = hashlib.sha256("\x1f".join(self.symbols).encode())
         digest.update(self.sessions.astype("int64").tobytes())
-        for name in (*FIELDS, *(ACTIONS if self.has_actions else ())):
+        for name in self._arrays:
             digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         return digest.hexdigest()
 
@@ -158,16 +168,20 @@ class MarketPanel:
         return Window(first, last)
 
     def _part(self, rows: slice | BoolArray, columns: list[int]) -> MarketPanel:
-        names = (*FIELDS, *(ACTIONS if self.has_actions else ()))
-        part = {name: getattr(self, name)[rows][:, columns] for name in names}
+        part = {name: getattr(self, name)[rows][:, columns] for name in self._arrays}
         symbols = tuple(self.symbols[i] for i in columns)
         return MarketPanel(self.sessions[rows], symbols, closes_only=self.closes_only, source=self.source, **part)
+
+    @property
+    def _arrays(self) -> tuple[str, ...]:
+        """Names of the (T, N) arrays that it has."""
+        return (*FIELDS, *(ACTIONS if self.has_actions else ()), *(() if self.member is None else ("member",)))
 
     def _check(self) -> None:
         shape = (len(self.sessions), len(self.symbols))
         if 0 in shape:
             raise DataError(f"{self.source}: no bars (sessions x symbols is {shape[0]} x {shape[1]})")
-        for name in (*FIELDS, *(ACTIONS if self.has_actions else ())):
+        for name in self._arrays:
             if getattr(self, name).shape != shape:
                 raise DataError(f"{self.source}: {name} has shape {getattr(self, name).shape}, expected {shape}")
         if np.isnat(self.sessions).any() or not (np.diff(self.sessions.astype("int64")) > 0).all():

@@ -5,13 +5,13 @@ in both backtest engines and on paper.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
 import numpy as np
 
-from engine.arrays import FloatArray
+from engine.arrays import BoolArray, FloatArray
 from engine.costs import Costs
 from engine.errors import ConfigError, PolicyError
 from engine.ledger import FillTiming, OutcomeArray, Rules
@@ -158,6 +158,8 @@ class Rebalancer:
     def next(self, row: int, portfolio: Portfolio, decide: Decide) -> Basket | None:
         """Observe, decide and size at the close of a row of the panel; None when there is no rebalance.
 
+        What is no member of a universe that changes is sold whatever is decided, and when nothing is.
+
         Raises
         ------
         PolicyError
@@ -165,13 +167,14 @@ class Rebalancer:
         """
         observation = self.observe(row, portfolio)
         period = self._schedule.period(observation.session)
-        if period == self._last_period:
-            return None
-        decision = decide(observation)
-        if decision is None or np.isnan(decision.weights).all():
-            return None
-        self._last_period = period
-        return self.basket(decision, row, portfolio)
+        decision = None if period == self._last_period else decide(observation)
+        if decision is not None and np.isnan(decision.weights).all():
+            decision = None
+        if decision is not None:
+            self._last_period = period
+        if self._panel.member is not None:
+            decision = _sell_leavers(decision, portfolio.quantity, self._panel.member[row])
+        return None if decision is None else self.basket(decision, row, portfolio)
 
     def observe(self, row: int, portfolio: Portfolio) -> Observation:
         """Return what is known at the close of a row; call it once a session, in order."""
@@ -179,7 +182,7 @@ class Rebalancer:
         return Observation(
             session=panel.sessions[row],
             symbols=panel.symbols,
-            tradable=panel.has_bar[row],
+            tradable=panel.investable[row],
             features=self._features.at(row),
             weights=current_weights(equity, portfolio.quantity, portfolio.mark),
             cash_weight=portfolio.cash / equity,
@@ -228,6 +231,17 @@ class Rebalancer:
             )
         check_weights(weights, session, self._rules.limited)
         return weights
+
+
+def _sell_leavers(decision: Decision | None, quantity: FloatArray, member: BoolArray) -> Decision | None:
+    """Return the decision with 0 for all that are no members; one that keeps the others where there is none."""
+    if decision is not None:
+        weights = np.asarray(decision.weights, dtype=np.float64)
+        # Of another shape, it is refused later on.
+        return replace(decision, weights=np.where(member, weights, 0.0)) if weights.shape == member.shape else decision
+    if not (quantity[~member] != 0).any():
+        return None
+    return Decision(np.where(member, np.nan, 0.0))
 
 
 def check_weights(weights: FloatArray, session: np.datetime64, limited: bool) -> None:

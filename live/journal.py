@@ -114,12 +114,6 @@ class Journal:
             _make(path)
         elif path.stat().st_size == 0:
             raise RunFolderError(f"{path} is empty and should be a journal: restore it, or choose another --state")
-        if not path.exists():
-            # Under another name until it is whole: whoever is killed meanwhile leaves no half-made journal.
-            beside = path.with_name(f".{path.name}.new")
-            beside.unlink(missing_ok=True)
-            cls(f"sqlite:///{beside.absolute()}", clock, durable, busy_seconds).dispose()
-            beside.replace(path)
         return cls(f"sqlite:///{path.absolute()}", clock, durable, busy_seconds)
 
     def scratch(self) -> Journal:

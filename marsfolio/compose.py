@@ -18,6 +18,7 @@ import numpy as np
 
 from data_feeds.files import read_panel, read_weights
 from data_feeds.sample import load_sample
+from data_feeds.universe import Universe, read_universe
 from engine.arrays import FloatArray
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError, DataError
@@ -49,19 +50,69 @@ class Market:
     notes: tuple[str, ...] = ()
 
 
-def load_market(data: Path | None, symbols: Sequence[str] | None = None) -> Market:
-    """Return the bars of a file, or the bundled sample when there is none.
+def load_market(
+    data: Path | Market | None, symbols: Sequence[str] | None = None, universe: str | None = None
+) -> Market:
+    """Return the bars of a file or a store, those in memory, or the bundled sample when there is neither.
+
+    Parameters
+    ----------
+    universe : a bundled @NAME or a file; its members are read, and held while they are members.
 
     Raises
     ------
     DataError
         When the file or the list of symbols breaks a rule.
+    ConfigError
+        When the universe does.
     """
+    if universe is not None:
+        return _of_universe(load_market(data, symbols), read_universe(universe))
+    if isinstance(data, Market):
+        # In the panel's order, as a file's would be.
+        known = data.panel.symbols
+        ordered = sorted(symbols or (), key=lambda symbol: known.index(symbol) if symbol in known else len(known))
+        return replace(data, panel=data.panel.select(ordered)) if symbols is not None else data
     if data is None:
         panel = load_sample()
         return Market(panel.select(list(symbols)) if symbols else panel, ("using the bundled sample",))
     panel, notes = read_panel(data, symbols)
     return Market(panel, notes)
+
+
+def _of_universe(market: Market, universe: Universe) -> Market:
+    panel = market.panel
+    known = [symbol for symbol in panel.symbols if symbol in universe.spans]
+    if not known:
+        raise DataError(f"{panel.source} has bars of no member of the universe {universe.source}")
+    panel = panel.select(known)
+    members = universe.members(panel.sessions, panel.symbols)
+    notes = [*market.notes, f"universe {universe.source}: {len(known)} of its {len(universe.spans)} symbols have bars"]
+    everyone = universe.members(panel.sessions, universe.symbols)
+    absent = [name for i, name in enumerate(universe.symbols) if name not in known and everyone[:, i].any()]
+    if absent:
+        notes.append(
+            f"{len(absent)} members have no bars ({', '.join(absent[:10])}{' ...' if len(absent) > 10 else ''}): what "
+            "became of them is missing from the result, which flatters it"
+        )
+    return Market(replace(panel, member=members), tuple(notes))
+
+
+def check_universe(universe: str | None, settings: AnySettings | None) -> None:
+    """Refuse to train on a universe that changes what would keep the shares of those that leave it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the way out.
+    """
+    from agents.profiles.settings import ProfileSettings
+
+    if universe is not None and settings is not None and not isinstance(settings, ProfileSettings):
+        raise ConfigError(
+            "--universe goes with the setting marsfolio and its ablations, and with strategies: the environment of "
+            "other settings keeps what leaves; train these on --symbols that never leave"
+        )
 
 
 def parse_symbols(text: str | None) -> list[str] | None:
@@ -126,7 +177,7 @@ def provenance_of(
     """Return what a run's config.toml says of its data, its model, its file of target weights and its strategy's."""
     of_model = {} if model is None else {"seed": model.manifest["seed"], "model_hash": model.hash}
     of_weights = {} if weights is None else {"weights_hash": hashlib.sha256(weights.read_bytes()).hexdigest()}
-    of_strategy = {} if own is None else {"strategy_hash": own.hash}
+    of_strategy = {} if own is None else {"strategy_hash": own.hash or None}
     return {"data_hash": panel.content_hash, **of_model, **of_weights, **of_strategy}
 
 
@@ -177,6 +228,11 @@ def absolute_benchmark(text: str | None) -> dict[str, str]:
         return {}
     path, symbol = _split_benchmark(text)
     return {"benchmark": str(path.resolve()) + (f":{symbol}" if symbol else "")}
+
+
+def absolute_universe(text: str | None) -> dict[str, str]:
+    """Return the ``--universe`` option with an absolute path, to repeat the run from any folder."""
+    return {} if text is None else {"universe": text if text.startswith("@") else str(Path(text).resolve())}
 
 
 def trainer_of(
@@ -273,6 +329,8 @@ def plan_own(own: OwnStrategy, panel: MarketPanel, terms: Terms, span: Window, s
         make_policy = partial(own.make_policy, panel)
         span_ = (span.first, span.last)
         return Plan(panel, make_policy, own.strategy, terms, *span_, schedule, params=own.params, own=own)
+    if panel.member is not None:
+        raise ConfigError(f"--universe is for target weights, and {own.name} places orders of whatever it likes")
     if schedule is not Schedule.DAILY:
         raise ConfigError(f"--rebalance is for target weights, and {own.name} places orders when it likes")
     return OrderPlan(panel, own.strategy, own.params, terms, span.first, span.last, own)
@@ -306,12 +364,19 @@ def holding(plan: AnyPlan) -> Plan:
     return plan_strategy("buy_and_hold", plan.panel, terms, Window(plan.first, plan.last), Schedule.DAILY, None)
 
 
-def market_of_model(path: Path, data: Path | None, symbols: Sequence[str] | None = None) -> tuple[Model, Market]:
+def market_of_model(
+    path: Path | Model,
+    data: Path | Market | None,
+    symbols: Sequence[str] | None = None,
+    universe: str | None = None,
+) -> tuple[Model, Market]:
     """Return a model and the bars it trades: of its symbols in its order, or of any where it is not tied to some.
 
     Parameters
     ----------
+    path : the model, or its folder.
     symbols : those to trade, for a model that may; all in the data for None.
+    universe : as for `load_market`.
 
     Raises
     ------
@@ -322,12 +387,12 @@ def market_of_model(path: Path, data: Path | None, symbols: Sequence[str] | None
     """
     from agents.checkpoint import load_model
 
-    model = load_model(path)
+    model = load_model(path) if isinstance(path, Path) else path
     if model.symbols is None:
-        return model, load_market(data, symbols)
+        return model, load_market(data, symbols, universe)
     if symbols is not None:
-        raise ConfigError(f"--symbols goes with a model of any universe: {path} trades those it was trained on")
-    market = load_market(data, model.symbols)
+        raise ConfigError(f"--symbols goes with a model of any universe: {model.path} trades those it was trained on")
+    market = load_market(data, model.symbols, universe)
     return model, Market(market.panel.select(model.symbols), market.notes)
 
 
@@ -403,10 +468,11 @@ def market_of_run(run: Run, data: Path | None = None) -> Market:
     """
     options = run.options
     path = Path(options["data"]) if data is None and "data" in options else data
+    chosen = parse_symbols(options.get("symbols")), options.get("universe")
     try:
         if "model" in options:
-            return market_of_model(Path(options["model"]), path, parse_symbols(options.get("symbols")))[1]
-        return load_market(path, parse_symbols(options.get("symbols")))
+            return market_of_model(Path(options["model"]), path, *chosen)[1]
+        return load_market(path, *chosen)
     except DataError as error:
         raise DataError(f"the bars of {run.path}: {error}; --data names another file") from error
 

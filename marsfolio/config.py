@@ -21,6 +21,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from engine.errors import ConfigError
+from marsfolio.config_lines import Place, lined
 
 FORMAT_VERSION = 1
 """Version of the run folder's formats; a file with a newer one is refused."""
@@ -29,12 +30,12 @@ RUN_KEYS = ("format_version", "kind", "provenance")
 """What the config.toml of a run says beside the commands' tables."""
 
 META_KEY = "marsfolio.config"
-"""Where a context's ``meta`` keeps the file's path and table, for messages about values found invalid later."""
+"""Where a context's ``meta`` keeps the `Place` of its table, for messages about values found invalid later."""
 
 SHARED = ("paper",)
 """Groups whose commands speak of the same thing, so that one table serves them all."""
 
-_HIDDEN = ("config", "help")
+_HIDDEN = ("config", "help", "json", "quiet", "verbose")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -80,8 +81,8 @@ def resolved(ctx: typer.Context) -> dict[str, Any]:
 
     Paths are absolute, enumerations by value; what is None is left out, and so is ``--config`` itself.
     """
-    names = _keys(ctx.command)
-    return {name: _to_toml(ctx.params[name]) for name in names if ctx.params.get(name) is not None}
+    names = keys_of(ctx.command)
+    return {name: to_toml(ctx.params[name]) for name in names if ctx.params.get(name) is not None}
 
 
 def _load(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -98,9 +99,9 @@ def _load(ctx: typer.Context, path: Path | None) -> Path | None:
     table: Any = document
     for name in names:
         table = table.get(name, {})
-    where = f"{path}: [{'.'.join(names)}]"
-    ctx.default_map = _checked(ctx, _own(ctx, table, where) if shared else table, where)
-    ctx.meta[META_KEY] = where
+    place = Place(path, tuple(names))
+    ctx.default_map = _checked(ctx, _own(ctx, table, place) if shared else table, place)
+    ctx.meta[META_KEY] = place
     return path
 
 
@@ -137,19 +138,19 @@ def _check_tables(
     for key, value in tables.items():
         name = ".".join((*above, key))
         if key not in known:
-            _refuse_table(path, name, key, known, inside)
+            _refuse_table(lined(path, (*above, key)), name, key, known, inside)
         if key in group.commands:
             if not isinstance(value, dict):
-                raise ConfigError(f"{path}: {name} must be a table, [{name}], was {value!r}")
+                raise ConfigError(f"{lined(path, (*above, key))}: {name} must be a table, [{name}], was {value!r}")
             if hasattr(group.commands[key], "commands") and key not in SHARED:
                 _check_tables(value, group.commands[key], path, (*above, key), inside)
 
 
-def _refuse_table(path: Path, name: str, key: str, known: Sequence[str], inside: tuple[typer.Context, str]) -> NoReturn:
+def _refuse_table(where: str, name: str, key: str, known: Sequence[str], inside: tuple[typer.Context, str]) -> NoReturn:
     ctx, command = inside
     if any(parameter.name == key for parameter in ctx.command.params):
-        raise ConfigError(f"{path}: {name} must stand in a table: write it below [{command}]")
-    raise ConfigError(f"{path}: unknown table or key {name!r}{_nearest(key, known)}")
+        raise ConfigError(f"{where}: {name} must stand in a table: write it below [{command}]")
+    raise ConfigError(f"{where}: unknown table or key {name!r}{_nearest(key, known)}")
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
@@ -158,42 +159,43 @@ def _nearest(key: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}"
 
 
-def _own(ctx: typer.Context, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _own(ctx: typer.Context, table: Mapping[str, Any], place: Place) -> dict[str, Any]:
     """Return what the running command has a flag for, of a table for all commands of its group."""
     group: Any = ctx.parent.command if ctx.parent is not None else None
-    known = dict.fromkeys(name for command in group.commands.values() for name in _keys(command))
-    _check_keys(table, known, where)
-    own = _keys(ctx.command)
+    known = dict.fromkeys(name for command in group.commands.values() for name in keys_of(command))
+    _check_keys(table, known, place)
+    own = keys_of(ctx.command)
     return {key: value for key, value in table.items() if key in own}
 
 
-def _keys(command: Any) -> list[str]:
+def keys_of(command: Any) -> list[str]:
+    """Return what a command's table in a file may say."""
     return [parameter.name for parameter in command.params if parameter.name not in _HIDDEN]
 
 
-def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+def _check_keys(table: Mapping[str, Any], known: Iterable[str], place: Place) -> None:
     for key in table:
         if key not in known:
-            raise ConfigError(f"{where} has no key {key!r}{_nearest(key, known)}")
+            raise ConfigError(f"{place.at(key)} has no key {key!r}{_nearest(key, known)}")
 
 
-def _checked(ctx: typer.Context, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _checked(ctx: typer.Context, table: Mapping[str, Any], place: Place) -> dict[str, Any]:
     hints = typing.get_type_hints(ctx.command.callback)
-    _check_keys(table, _keys(ctx.command), where)
+    _check_keys(table, keys_of(ctx.command), place)
     values = {}
     for key, value in table.items():
-        values[key] = _from_toml(value, hints.get(key, str), f"{where} {key}")
+        values[key] = _from_toml(value, hints.get(key, str), place, key)
     return values
 
 
-def _from_toml(value: Any, hint: Any, where: str) -> Any:
+def _from_toml(value: Any, hint: Any, place: Place, key: str) -> Any:
     """Return the value as a flag would give it, or refuse its type: "1000" is not a number, nor 1 a truth."""
     choices = _alternatives(hint)
     if isinstance(value, date) and str in choices:  # TOML writes dates without quotes
         return value.isoformat()
     if not any(_fits(value, choice) for choice in choices):
         wanted = " or ".join(_described(choice) for choice in choices)
-        raise ConfigError(f"{where} must be {wanted}, was {value!r}")
+        raise ConfigError(f"{place.at(key)} {key} must be {wanted}, was {value!r}")
     return value
 
 
@@ -230,11 +232,12 @@ def _described(hint: Any) -> str:
     return {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, "text in quotes")
 
 
-def _to_toml(value: Any) -> Any:
+def to_toml(value: Any) -> Any:
+    """Return the value of a parameter as TOML knows it; paths are absolute."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Path):
         return os.path.abspath(value)
     if isinstance(value, (list, tuple)):
-        return [_to_toml(item) for item in value]
+        return [to_toml(item) for item in value]
     return value.isoformat() if isinstance(value, date) else value

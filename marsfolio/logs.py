@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from engine.errors import InputError, MarsfolioError, UserCodeError
 
@@ -29,6 +29,10 @@ class _UtcFormatter(logging.Formatter):
 
 class _RunLogHandler(logging.FileHandler):
     """The handler of `run_log`, told from other file handlers by its type."""
+
+
+class _TerminalHandler(logging.StreamHandler[TextIO]):
+    """The handler of `terminal_warnings`."""
 
 
 @contextmanager
@@ -64,12 +68,22 @@ def run_log(path: Path) -> Iterator[None]:
 
 @contextmanager
 def terminal_warnings() -> Iterator[None]:
-    """Show the project's warnings on stderr, one line each."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Show the project's warnings on stderr, one line each; `terminal_level` may ask for more or less inside."""
+    handler = _TerminalHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     handler.setLevel(logging.WARNING)
     with _attached(handler, logging.WARNING):
         yield
+
+
+def terminal_level(level: int) -> None:
+    """Show what the project logs from this level up, inside of `terminal_warnings`."""
+    for name in ROOMS:
+        room = logging.getLogger(name)
+        for handler in room.handlers:
+            if isinstance(handler, _TerminalHandler):
+                handler.setLevel(level)
+                room.setLevel(min(level, room.level or level))
 
 
 def open_log() -> Path | None:

@@ -94,7 +94,7 @@ class Plan:
                 f"--engine kernel runs policies without backtrader, and {self.strategy.__name__} decides in its own "
                 "decide(): use --engine cerebro, or make a policy of it"
             )
-        if self.weights is not None and self.schedule is Schedule.DAILY:
+        if self.weights is not None and self.schedule is Schedule.DAILY and self.panel.member is None:
             return run_weights(self.weights, self.panel, self.first, self.last, self.terms)
         return run_policy(self.make_policy(), self.panel, self.first, self.last, self.terms, self.schedule)
 

@@ -29,6 +29,7 @@ from marsfolio.logs import logged_at, open_log, run_log
 from marsfolio.report.page import render
 from marsfolio.report.writing import write_whole
 from marsfolio.staging import claimed, mend, staging_folder, swap
+from marsfolio.values import json_value, plain
 
 EQUITY_COLUMNS = ("session", "equity", "cash", "gross_exposure", "turnover", "drawdown")
 DECISION_COLUMNS = ("session", "symbol", "target_weight", "executed_weight", "limit_applied")
@@ -116,6 +117,13 @@ class Run:
     def decisions(self) -> pd.DataFrame:
         """The table of decisions.parquet."""
         return self._read("decisions.parquet", DECISION_COLUMNS)
+
+    def arrow_decisions(self) -> Any:
+        """Return the table of decisions.parquet as Arrow's, in which thousands of symbols need little memory."""
+        import pyarrow.parquet as pq
+
+        names = ["session", "symbol"]
+        return pq.read_table(self.path / "decisions.parquet", read_dictionary=names).combine_chunks()
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -289,7 +297,7 @@ def write_run(
     staging = staging_folder(place)
     try:
         staging.mkdir(parents=True)
-        told = list(dict.fromkeys([*_timing_remarks(result), *result.remarks(), *remarks]))
+        told = told_of(result, remarks)
         write_config(staging / "config.toml", kind, command, options, {**provenance, "remarks": told})
         _write_tables(staging, result, benchmark, tables or {})
         write_values(staging / "metrics.json", result.metrics())
@@ -336,13 +344,27 @@ def write_config(
     path: Path, kind: str, command: str, options: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
     """Write the config.toml of a run or an evaluation; parameters as in `write_run`, versions are added."""
+    document = config_document(kind, command, options, provenance)
+    path.write_text(tomli_w.dumps(document, multiline_strings=False), encoding="utf-8")
+
+
+def config_document(
+    kind: str, command: str, options: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what config.toml says; parameters as in `write_config`."""
     document = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
         command: options,
         "provenance": {**provenance, "versions": versions()},
     }
-    path.write_text(tomli_w.dumps(_plain(document), multiline_strings=False), encoding="utf-8")
+    found: dict[str, Any] = plain(document)
+    return found
+
+
+def told_of(result: Result, remarks: Iterable[str]) -> list[str]:
+    """Return all remarks of a run: on its timing, its result's own, and others."""
+    return list(dict.fromkeys([*_timing_remarks(result), *result.remarks(), *remarks]))
 
 
 def _write_tables(
@@ -381,27 +403,6 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as TOML knows it; None is left out of tables."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value.item() if hasattr(value, "item") else value
-
-
-def json_value(value: Any) -> Any:
-    """Return a value as JSON knows it; None for numbers that are not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): json_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_value(item) for item in value]
-    value = _plain(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -41,7 +41,7 @@ class OwnStrategy:
     Attributes
     ----------
     name : with an absolute path, so that it means the same in any folder.
-    source, hash : the file, and its sha256.
+    source, hash : the file, and its sha256; empty for an object that no name leads to.
     make_policy : returns a fresh policy for a run on a panel.
     strategy : the backtrader strategy that carries the policy out; an ordinary one has no policy.
     params : its parameters.
@@ -53,6 +53,11 @@ class OwnStrategy:
     make_policy: Callable[[MarketPanel], Policy]
     strategy: type[bt.Strategy] = PortfolioStrategy
     params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_named(self) -> bool:
+        """True when the name leads to it in another process."""
+        return bool(self.hash)
 
     @property
     def places_orders(self) -> bool:
@@ -104,8 +109,38 @@ def load_own(name: str, params: Mapping[str, Any] | None = None) -> OwnStrategy:
             else f"--strategy {name}: name the strategy in the file, as in {place}:NAME; {listed}"
         )
     full = f"{path}:{attribute}" if place.endswith(".py") else name
+    return _own(vars(module)[attribute], params, full, path, digest)
+
+
+def own_of(found: Any, params: Mapping[str, Any] | None = None) -> OwnStrategy:
+    """Return the strategy that an object is: what `load_own` does for a name.
+
+    The name is FILE.py:NAME where such a name leads to the object; otherwise it has no colon, and the hash is empty.
+
+    Raises
+    ------
+    ConfigError
+        When it is of no kind that runs, or does not take the parameters.
+    """
+    named = found if isinstance(found, type) or inspect.isfunction(found) else type(found)
+    module = sys.modules.get(named.__module__)
+    file = getattr(module, "__file__", None)
+    name = next((name for name, value in vars(module).items() if value is found), None) if module and file else None
+    if name is None or not str(file).endswith(".py"):
+        return _own(found, params, named.__qualname__, Path(_file_of(named)), "")
+    path = Path(str(file)).resolve()
+    return _own(found, params, f"{path}:{name}", path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _file_of(named: Any) -> str:
+    try:
+        return inspect.getfile(named)
+    except (TypeError, OSError):  # as of a class that was typed in
+        return "<python>"
+
+
+def _own(found: Any, params: Mapping[str, Any] | None, full: str, path: Path, digest: str) -> OwnStrategy:
     own = partial(OwnStrategy, full, path, digest)
-    found: Any = vars(module)[attribute]
     params = dict(params or {})
     if isinstance(found, type) and issubclass(found, bt.Strategy):
         keys: list[str] = getattr(found, "params")._getkeys()  # noqa: B009 - set by backtrader's metaclass

@@ -21,7 +21,7 @@ class Decisions:
     Attributes
     ----------
     rows : (D,) rows of the panel at whose close the run decided.
-    tradable : (D, N) True where a symbol has a bar then.
+    tradable : (D, N) True where a symbol has a bar then and may be held.
     entered : (D, N) True at a symbol's first decision with a bar.
     growth : (D, N) last known close, splits undone, over the one at the decision before; 1 at the first, and where
         unknown.
@@ -65,7 +65,7 @@ class Decisions:
         held = np.empty_like(growth)
         turnover, concentration = held_weights(result.target_weight[decided], growth, held)
         limits = result.terms.limits or Limits()
-        tradable = panel.has_bar[first + decided]
+        tradable = panel.investable[first + decided]
         return cls(
             rows=first + decided,
             tradable=tradable,

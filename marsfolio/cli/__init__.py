@@ -16,17 +16,21 @@ from marsfolio.cli import (
     backtest,
     check_lookahead,
     compare,
+    config,
     data,
     demo,
     evaluate,
     explain,
+    init,
     paper,
     report,
+    runs,
     trades,
     train,
     walk_forward,
 )
-from marsfolio.cli.terminal import QUICK_START
+from marsfolio.cli.everywhere import add_flags
+from marsfolio.cli.terminal import QUICK_START, one_output, write_json
 from marsfolio.config import META_KEY
 from marsfolio.installation import check_rooms
 from marsfolio.logs import append_traceback, logged_at, terminal_warnings
@@ -38,11 +42,11 @@ app = typer.Typer(
     name="marsfolio",
     help="Train portfolio strategies on daily bars, backtest them with real costs, and see every fill.",
     rich_markup_mode=None,  # with its Markdown, --help took 0.43 s of a busy core instead of 0.25
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings=QUICK_START,
 )
 app.command("demo")(demo.demo)
+app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("backtest")(backtest.backtest)
 app.command("walk-forward")(walk_forward.walk_forward)
@@ -52,8 +56,10 @@ app.command("trades")(trades.trades)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
 app.add_typer(paper.app, name="paper")
+app.add_typer(config.app, name="config")
 
 
 def _show_version(wanted: bool) -> None:
@@ -89,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without the letter of a symbol is no bug
-    with terminal_warnings():
+    with one_output(), terminal_warnings():
         code = _run(arguments)
     sys.exit(code)
 
@@ -99,7 +105,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         _check_folder()
         check_rooms()
         # Not standalone: typer would box and wrap its messages, and they would read unlike ours.
-        code: Any = app(arguments, prog_name="marsfolio", standalone_mode=False)
+        code: Any = _commands()(arguments, prog_name="marsfolio", standalone_mode=False)
+        write_json()
     except UserCodeError as error:
         _say("error", f"{error}; the traceback is in {_traceback_of(error)}")
         return error.exit_code
@@ -122,6 +129,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _commands() -> Any:
+    command = typer.main.get_command(app)
+    add_flags(command)
+    return command
+
+
 def _check_folder() -> None:
     try:
         Path.cwd()
@@ -135,6 +148,7 @@ def _say(kind: str, message: str) -> None:
 
     # Text is not read as markup; soft_wrap leaves long lines whole, for pipes and for copying paths.
     Console(stderr=True).print(Text.assemble((f"{kind}: ", "bold red"), message), soft_wrap=True)
+    write_json(error=message)
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -146,7 +160,7 @@ def _usage(error: typer.TyperException) -> str:
     if parameter is not None:
         source = ctx.get_parameter_source(parameter.name)
         if source is not None and source.name == "DEFAULT_MAP":
-            return f"{ctx.meta[META_KEY]} {parameter.name}: {error}"
+            return f"{ctx.meta[META_KEY].at(parameter.name)} {parameter.name}: {error}"
     return f"{message}\nSee {ctx.command_path} --help"
 
 
@@ -162,7 +176,6 @@ def _traceback_of(error: Exception) -> str:
         try:
             append_traceback(error, ERROR_FILE)
         except OSError:
-            sys.excepthook = sys.__excepthook__  # typer's would hide where the error came from
-            sys.excepthook(type(error), error, error.__traceback__)
+            sys.__excepthook__(type(error), error, error.__traceback__)
             return "the lines above"
     return str(path or ERROR_FILE)

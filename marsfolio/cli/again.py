@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from engine.errors import RunFolderError
+from marsfolio.choice import costs_of, market_of, plan_of, terms_of
 from marsfolio.cli import backtest, walk_forward
-from marsfolio.cli.choice import market_of, plan_of
-from marsfolio.cli.options import costs_of, terms_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,13 +75,14 @@ def _costs(said: Mapping[str, Any]) -> Any:
 
 
 def _backtest(run: Run, said: Mapping[str, Any], terms: Terms) -> Again:
-    from marsfolio.compose import provenance_of
+    from marsfolio.compose import parse_symbols, provenance_of
     from marsfolio.plans import Plan
+    from strategies.loader import parse_params
 
-    limits = said["cap"], said["cash_buffer"]
-    trained, market, terms = market_of(said["model"], said["data"], said["symbols"], terms, *limits)
+    symbols, more = parse_symbols(said["symbols"]), (said["cap"], said["cash_buffer"], said["universe"])
+    trained, market, terms = market_of(said["model"], said["data"], symbols, terms, *more)
     span = span_of(run, market.panel)
-    choice = said["untrained"], str(said["strategy"]), list(said["param"] or ())
+    choice = said["untrained"], str(said["strategy"]), parse_params(said["param"] or ())
     plan = plan_of(trained, *choice, market, terms, span, said["rebalance"], said["weights"], said["agent"])
     own = plan.own if isinstance(plan, Plan) else None
     return Again(plan, {**provenance_of(market.panel, trained, said["weights"], own), "costs": terms.costs.table()})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marsfolio.cli.choice import check_choice, market_of, plan_of
+from marsfolio.choice import check_choice, costs_of, market_of, plan_of, terms_of
 from marsfolio.cli.ladder import FOLDER, Rungs, ladder_table, print_ladder, run_ladder, write_ladder
 from marsfolio.cli.options import (
     Agent,
@@ -32,10 +31,9 @@ from marsfolio.cli.options import (
     Strategy,
     Symbols,
     Trials,
+    UniverseOption,
     Untrained,
     Weights,
-    costs_of,
-    terms_of,
 )
 from marsfolio.config import ConfigOption, resolved
 
@@ -51,6 +49,7 @@ def backtest(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     model: ModelFolder = None,
     untrained: Untrained = False,
     agent: Agent = None,
@@ -84,48 +83,43 @@ def backtest(
     trials: Trials = None,
 ) -> None:
     """Run a model or a strategy over past bars with costs, and write a run folder."""
+    from marsfolio.backtesting import Judging, finish, stated_costs
     from marsfolio.cli.results import in_words, print_metrics
     from marsfolio.compose import (
         absolute_benchmark,
+        absolute_universe,
         holding,
         load_benchmark,
-        log_look,
-        provenance_of,
-        remarks_of,
+        parse_symbols,
         window,
     )
-    from marsfolio.runs import recording, write_run
-    from marsfolio.statistics import statistics_of
+    from marsfolio.runs import recording
+    from strategies.loader import parse_params
 
     check_choice(model, untrained, strategy, param, weights, rebalance, agent)
+    params = parse_params(param or ())
     ladder = _ladder(costs, commission_bps, slippage_bps)
     dearest = max(ladder)
     terms = terms_of(cash, ladder[dearest], fill, fractional)
     with recording(out, KIND):
-        trained, market, terms = market_of(model, data, symbols, terms, cap, cash_buffer)
+        trained, market, terms = market_of(model, data, parse_symbols(symbols), terms, cap, cash_buffer, universe)
         span = window(market.panel, start, end, "--start/--end")
-        plan = plan_of(trained, untrained, str(strategy), param, market, terms, span, rebalance, weights, agent)
-        of_benchmark, remarks = load_benchmark(benchmark, market.panel, span, cash)
+        plan = plan_of(trained, untrained, str(strategy), params, market, terms, span, rebalance, weights, agent)
+        of_benchmark = load_benchmark(benchmark, market.panel, span, cash)
         results = run_ladder(plan, ladder, engine.value)
-        result = results[dearest]
-        if trained is not None and not untrained:
-            log_look(trained, result.metrics(), market.panel.content_hash)
-        remarks = remarks_of(plan, market, trained, result) + remarks
-        options = {**resolved(ctx), **absolute_benchmark(benchmark), **_stated(costs, commission_bps, slippage_bps)}
+        result, judging = results[dearest], Judging(null_paths, trials)
+        done = finish(plan, result, market, trained, not untrained, weights, of_benchmark, judging)
+        stated = stated_costs(costs, None if commission_bps is None else commission_bps.stated, slippage_bps)
+        options = {**resolved(ctx), **absolute_benchmark(benchmark), **absolute_universe(universe), **stated}
         options |= {} if plan.own is None else {"strategy": plan.own.name}
-        of_all = provenance_of(market.panel, trained, weights, plan.own)
-        provenance = {**of_all, "costs": plan.terms.costs.table()}
-        judged = None if untrained else trained
-        sure = statistics_of(result, market.panel, span.first, null_paths, trials, judged)
-        write_run(out, KIND, result, KIND, options, provenance, of_benchmark, remarks, statistics=sure)
+        done.write(out, options)
         if len(results) > 1:
             held = run_ladder(holding(plan), ladder, "kernel")
-            table = ladder_table(results, held, of_benchmark)
-            write_ladder(out, results, table, plan, options, provenance, of_benchmark, remarks)
-    if len(results) > 1:
-        remarks = print_ladder(table, f"Cost ladder written to {out / FOLDER}") + remarks
+            table = ladder_table(results, held, done.benchmark)
+            write_ladder(out, results, table, plan, options, done.provenance, done.benchmark, done.remarks)
+    remarks = print_ladder(table, f"Cost ladder written to {out / FOLDER}") if len(results) > 1 else []
     name = "mars" if strategy is None else strategy.rpartition(":")[2]
-    remarks = in_words(sure) + remarks + result.remarks()
+    remarks = in_words(done.statistics) + remarks + done.remarks + result.remarks()
     print_metrics({name: result.metrics()}, f"Backtest written to {out}", remarks)
 
 
@@ -135,10 +129,3 @@ def _ladder(costs: str | None, rungs: Rungs | None, slippage_bps: float | None) 
         only = costs_of(costs, None if rungs is None else rungs[0], slippage_bps)
         return {only.commission_bps: only}
     return {bps: costs_of(None, bps, slippage_bps) for bps in rungs}
-
-
-def _stated(costs: str | None, rungs: Rungs | None, slippage_bps: float | None) -> dict[str, Any]:
-    """Return the flags of costs so that they repeat the run from any folder, defaults included."""
-    if costs is not None:
-        return {"costs": os.path.abspath(costs)} if costs.endswith(".toml") else {}
-    return {"commission_bps": 10.0 if rungs is None else rungs.stated, "slippage_bps": slippage_bps or 0.0}

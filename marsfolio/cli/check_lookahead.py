@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.errors import LookAheadError
-from marsfolio.cli.choice import check_choice, market_of, plan_of
+from marsfolio.choice import check_choice, costs_of, market_of, plan_of, terms_of
 from marsfolio.cli.options import (
     Agent,
     Cap,
@@ -28,10 +28,9 @@ from marsfolio.cli.options import (
     Start,
     Strategy,
     Symbols,
+    UniverseOption,
     Untrained,
     Weights,
-    costs_of,
-    terms_of,
 )
 from marsfolio.config import ConfigOption
 
@@ -49,6 +48,7 @@ def check_lookahead(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     model: ModelFolder = None,
     untrained: Untrained = False,
     agent: Agent = None,
@@ -77,14 +77,16 @@ def check_lookahead(
     opens a file of its own looks ahead unseen. Ends with code 2 when something moved.
     """
     from marsfolio.cli.progress import progress_bar
-    from marsfolio.compose import window
+    from marsfolio.compose import parse_symbols, window
     from marsfolio.plans import check_plan
+    from strategies.loader import parse_params
 
     check_choice(model, untrained, strategy, param, weights, rebalance, agent)
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
-    trained, market, terms = market_of(model, data, symbols, terms, cap, cash_buffer)
+    params = parse_params(param or ())
+    trained, market, terms = market_of(model, data, parse_symbols(symbols), terms, cap, cash_buffer, universe)
     span = window(market.panel, start, end, "--start/--end")
-    plan = plan_of(trained, untrained, str(strategy), param, market, terms, span, rebalance, weights, agent)
+    plan = plan_of(trained, untrained, str(strategy), params, market, terms, span, rebalance, weights, agent)
     with progress_bar("sessions") as progress:
         report = check_plan(plan, dates, seed, progress)
     _print(report, plan, by_file=weights is not None)

@@ -73,7 +73,12 @@ def _print_differences(found: Comparison) -> None:
 
     rows = [[row.label, *(_as_text(change) for change in row.changes)] for row in change_rows(found)]
     title = f"Differences to {found.baseline}, with {LEVEL:.0%} intervals; better and worse where these leave out 0"
-    print_table(title, ["", *found.differences], rows)
+    records = [
+        {"run": run, "metric": metric, "difference": change.value, "low": change.low, "high": change.high}
+        for run, changes in found.differences.items()
+        for metric, change in changes.items()
+    ]
+    print_table(title, ["", *found.differences], rows, records)
 
 
 def _as_text(change: Change) -> str:

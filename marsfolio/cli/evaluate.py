@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from marsfolio.choice import costs_of, terms_of
 from marsfolio.cli.options import (
     Cap,
     Cash,
@@ -20,15 +21,11 @@ from marsfolio.cli.options import (
     NullPaths,
     SlippageBps,
     Symbols,
-    costs_of,
-    terms_of,
+    UniverseOption,
 )
 from marsfolio.config import ConfigOption, resolved
 
 if TYPE_CHECKING:
-    from engine.panel import MarketPanel
-    from engine.rebalancer import Terms
-    from marsfolio.compose import Market
     from marsfolio.evaluation.plan import Evaluation
 
 COMMAND = "evaluate"
@@ -52,6 +49,7 @@ def evaluate(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     episodes: Annotated[
         list[str] | None,
         typer.Option(help="Episodes of what is trained: N for all, or SETTING=N; the setting's own when absent."),
@@ -82,7 +80,8 @@ def evaluate(
 ) -> None:
     """Evaluate methods over windows and seeds, beside baselines, chance and intervals: one table, one page."""
     from engine.limits import MODEL_LIMITS
-    from marsfolio.compose import with_limits
+    from marsfolio.compose import absolute_universe, parse_symbols, with_limits
+    from marsfolio.evaluation.asked import Asked, plan_evaluation
     from marsfolio.evaluation.output import write_output
     from marsfolio.evaluation.plan import evaluating
 
@@ -90,59 +89,13 @@ def evaluate(
     terms = with_limits(
         terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional), cap, cash_buffer, MODEL_LIMITS
     )
-    plan = _plan(out, data, symbols, windows, methods, seeds, terms, null_paths, episodes, update_every)
+    overrides = {"episodes": episodes or [], "update_every": update_every or []}
+    asked = Asked(windows, methods, seeds, overrides, null_paths)
+    plan = plan_evaluation(out, data, parse_symbols(symbols), asked, terms, universe)
     with evaluating(out):
         _compute(plan, jobs)
-        answer = write_output(plan, resolved(ctx), resamples, trials, _statistics)
+        answer = write_output(plan, {**resolved(ctx), **absolute_universe(universe)}, resamples, trials, _statistics)
     _say(plan, answer)
-
-
-def _plan(
-    out: Path,
-    data: Path | None,
-    symbols: str | None,
-    windows: list[str],
-    methods: list[str],
-    seeds: list[int],
-    terms: Terms,
-    null_paths: int,
-    episodes: list[str] | None,
-    update_every: list[str] | None,
-) -> Evaluation:
-    from marsfolio.compose import load_market, parse_symbols
-    from marsfolio.evaluation.methods import Overrides, parse_methods
-    from marsfolio.evaluation.periods import parse_periods
-    from marsfolio.evaluation.plan import Evaluation, check_seeds
-
-    overrides = Overrides({"episodes": episodes or [], "update_every": update_every or []})
-    periods = parse_periods(windows)
-    chosen = parse_methods(methods, overrides)
-    numbers = check_seeds(seeds)
-    names = parse_symbols(symbols)
-    market = load_market(data, names)
-    hashes = {one.name: _hash(market.panel, one.fold(market.panel).test.last) for one in periods}
-    return Evaluation(
-        out.absolute(),
-        None if data is None else data.absolute(),
-        None if names is None else tuple(names),
-        periods,
-        chosen,
-        numbers,
-        terms,
-        null_paths,
-        hashes,
-        _notes(market, [remark for one in periods for remark in one.clipped(market.panel)]),
-    )
-
-
-def _hash(panel: MarketPanel, last: int) -> str:
-    return panel.rows(0, last + 1).content_hash
-
-
-def _notes(market: Market, more: list[str]) -> tuple[str, ...]:
-    from marsfolio.runs import CLOSES_ONLY_REMARK
-
-    return (*market.notes, *more, *((CLOSES_ONLY_REMARK,) if market.panel.closes_only else ()))
 
 
 def _compute(plan: Evaluation, jobs: int | None) -> None:

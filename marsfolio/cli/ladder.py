@@ -98,7 +98,8 @@ def ladder_table(
 def print_ladder(table: pd.DataFrame, title: str) -> list[str]:
     """Print the table, and return what is left of each edge in words."""
     shown = _in_words(table)
-    print_table(title, list(shown.columns), shown.to_numpy().tolist())
+    records = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    print_table(title, list(shown.columns), shown.to_numpy().tolist(), records)
     return [what_is_left(table, name) for name in table.columns if name.startswith("edge_over_")]
 
 

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-from engine.errors import ConfigError
-from marsfolio.config import read_toml
-
-if TYPE_CHECKING:
-    from engine.costs import Costs
-    from engine.rebalancer import Terms
 
 
 class Fill(StrEnum):
@@ -40,8 +32,19 @@ class Rebalance(StrEnum):
     MONTHLY = "monthly"
 
 
-Data = Annotated[Path | None, typer.Option(help="Bars: one long parquet or CSV file. The bundled sample when absent.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Bars: a long parquet or CSV file, or a store. The bundled sample when absent."),
+]
 Symbols = Annotated[str | None, typer.Option(help="Comma-separated symbols to use; all in the data when absent.")]
+UniverseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--universe",
+        help="Members and their dates: @dow30-history, or a CSV of symbol, first, last. A symbol is held only while it "
+        "is a member, and sold when it leaves.",
+    ),
+]
 Strategy = Annotated[
     str | None,
     typer.Option(
@@ -101,47 +104,3 @@ Trials = Annotated[
 CashBuffer = Annotated[
     float | None, typer.Option(help="Smallest weight of cash. 0.05 for models, none for strategies.")
 ]
-
-
-def is_own(strategy: str) -> bool:
-    """Return whether a name is one of a user's own strategy, not of one that comes with this project."""
-    return ":" in strategy or strategy.endswith(".py")
-
-
-def costs_of(costs: str | None, commission_bps: float | None, slippage_bps: float | None) -> Costs:
-    """Return the costs that these flags state.
-
-    Raises
-    ------
-    ConfigError
-        When a price list is unknown, a file is not one, a value is out of range, or a price list and a commission
-        are both given.
-    """
-    from engine.costs import Costs, preset
-
-    if costs is not None and commission_bps is not None:
-        raise ConfigError(
-            f"give either --costs or --commission-bps, not both: --costs is {costs} and --commission-bps is "
-            f"{commission_bps:g} (one may come from the --config file)"
-        )
-    if costs is None:
-        base = Costs() if commission_bps is None else Costs(commission_bps)
-    elif costs.endswith(".toml"):
-        base = Costs.from_table(read_toml(Path(costs)), costs)
-    else:
-        base = preset(costs)
-    return base if slippage_bps is None else replace(base, slippage_bps=slippage_bps)
-
-
-def terms_of(cash: float, costs: Costs, fill: Fill, fractional: bool) -> Terms:
-    """Return the terms of trading that these flags state, without limits.
-
-    Raises
-    ------
-    ConfigError
-        When a value is out of range.
-    """
-    from engine.ledger import FillTiming
-    from engine.rebalancer import Terms
-
-    return Terms(cash, costs, None, FillTiming.parse(fill.value), fractional)

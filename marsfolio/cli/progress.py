@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from marsfolio.cli.terminal import progress_console
+
 if TYPE_CHECKING:
     from agents.reporting import EpisodeReport, Losses
     from marsfolio.evaluation.cells import Cell
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @contextmanager
 def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar where there is a screen; what is yielded takes how much is done, and how much there is."""
-    console = Console(stderr=True)
+    console = progress_console()
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=None)
@@ -41,7 +42,7 @@ class TrainingProgress:
     """
 
     def __init__(self, episodes: int) -> None:
-        self._console = Console(stderr=True)
+        self._console = progress_console()
         self._episodes = episodes
         self._losses = self._validation = "-"
         self._progress = Progress(
@@ -116,7 +117,7 @@ class CellProgress:
     """
 
     def __init__(self, total: int, known: int) -> None:
-        self._console = Console(stderr=True)
+        self._console = progress_console()
         self._total, self.finished = total, known
         columns = (TextColumn("cells"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[last]}"))
         self._progress = Progress(
@@ -153,7 +154,7 @@ class CellProgress:
 def replay_progress() -> Iterator[Callable[[Any, int, int], None]]:
     """Show a bar where there is a screen, else a line a session; what is yielded takes the outcome and the counts."""
     with progress_bar("sessions") as move:
-        console = Console(stderr=True)
+        console = progress_console()
 
         def show(outcome: Any, done: int, total: int) -> None:
             move(done, total)

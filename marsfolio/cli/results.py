@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from marsfolio.cli.terminal import print_table
+from marsfolio.cli.terminal import output, print_table
 
 _PERCENT = {
     "total return": "total_return",
@@ -26,11 +26,15 @@ _MONEY = {"commission": "total_commission", "slippage": "total_slippage", "final
 
 def print_metrics(results: Mapping[str, Mapping[str, Any]], title: str, remarks: Iterable[str] = ()) -> None:
     """Print one column of metrics per run, and below what a reader should know."""
+    output().metrics.update(results)
     rows = [[label, *(_percent(metrics[name]) for metrics in results.values())] for label, name in _PERCENT.items()]
     rows += [[label, *(_number(metrics[name], 2) for metrics in results.values())] for label, name in _RATIOS.items()]
     rows += [[label, *(_number(metrics[name], 0) for metrics in results.values())] for label, name in _MONEY.items()]
     rows.append(["fills", *(f"{metrics['n_fills']:,}" for metrics in results.values())])
-    print_table(title, ["", *results], rows)
+    if output().as_json:
+        print(title)
+    else:
+        print_table(title, ["", *results], rows)
     for remark in remarks:
         print(f"note: {remark}")
 

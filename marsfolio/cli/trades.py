@@ -117,11 +117,13 @@ def _write(run: Run, round_trips: bool, monthly_costs: bool, out: Path, kind: st
 
 
 def _show(table: pd.DataFrame, noun: str) -> None:
-    from marsfolio.cli.terminal import print_table
+    from marsfolio.cli.terminal import output, print_table
 
     columns = [column for column in table.columns if column not in _LEFT_OUT]
     rows = [[_cell(value) for value in row] for row in table[columns].tail(SHOWN_ROWS).itertuples(index=False)]
-    print_table(f"last {len(rows)} of {len(table):,} {noun}", columns, rows)
+    records = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    title = noun if output().as_json else f"last {len(rows)} of {len(table):,} {noun}"
+    print_table(title, columns, rows, records)
     totals = ", ".join(f"{column} {table[column].sum():,.2f}" for column in _SUMMED if column in columns)
     typer.echo(f"{len(table)} {noun}; totals: {totals}")
 

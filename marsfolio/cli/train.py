@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.errors import Interrupted
+from marsfolio.choice import costs_of, terms_of
 from marsfolio.cli.options import (
     Cap,
     Cash,
@@ -21,8 +22,7 @@ from marsfolio.cli.options import (
     SettingName,
     SlippageBps,
     Symbols,
-    costs_of,
-    terms_of,
+    UniverseOption,
 )
 from marsfolio.config import ConfigOption
 
@@ -38,6 +38,7 @@ def train(
     config: ConfigOption = None,
     data: Data = None,
     symbols: Symbols = None,
+    universe: UniverseOption = None,
     setting: SettingName = "marsfolio",
     ablation: Annotated[
         str | None, typer.Option(help="A named variant of the setting, with one part left out.")
@@ -61,27 +62,15 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="Processor cores to use; all when absent.")] = None,
 ) -> None:
     """Train the ten-agent ensemble on past bars and write a model folder."""
-    from agents.settings import settings_of
-    from agents.training import check_model_folder, with_episodes, with_update_every
-    from engine.limits import MODEL_LIMITS
-    from marsfolio.compose import load_market, parse_symbols, parse_window, trainer_of, with_limits
+    from marsfolio.compose import parse_symbols
+    from marsfolio.training import Lesson, prepare
 
     terms = terms_of(cash, costs_of(costs, commission_bps, slippage_bps), fill, fractional)
-    settings = with_update_every(with_episodes(settings_of(setting, ablation), episodes), update_every)
-    check_model_folder(out, resume)
-    market = load_market(data, parse_symbols(symbols))
-    for note in market.notes:
+    lesson = Lesson(train, validation, setting, ablation, episodes, update_every, seed, universe)
+    ready = prepare(lesson, data, parse_symbols(symbols), terms, cap, cash_buffer, out, resume)
+    for note in ready.market.notes:
         print(f"note: {note}")
-    trainer = trainer_of(
-        market.panel,
-        parse_window(market.panel, train, "--train"),
-        parse_window(market.panel, validation, "--validation"),
-        settings,
-        with_limits(terms, cap, cash_buffer, MODEL_LIMITS),
-        seed,
-        out,
-    )
-    model = run_training(trainer, settings.episodes, out, resume, threads)
+    model = run_training(ready.trainer, ready.episodes, out, resume, threads)
     manifest = model.manifest
     print(
         f"model written to {out}: validation score {manifest['best_score']:.4f}, after episode "

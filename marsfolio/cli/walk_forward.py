@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.errors import ConfigError
+from marsfolio.choice import costs_of, terms_of
 from marsfolio.cli.options import (
     Cap,
     Cash,
@@ -25,8 +26,6 @@ from marsfolio.cli.options import (
     SlippageBps,
     Symbols,
     Trials,
-    costs_of,
-    terms_of,
 )
 from marsfolio.config import ConfigOption, resolved
 
@@ -235,4 +234,6 @@ def _print_folds(table: pd.DataFrame) -> None:
         ]
         for row in _records(table)
     ]
-    print_table("Windows", ["", "training", "test", "total return", "max drawdown", "Sharpe ratio"], rows)
+    print_table(
+        "Windows", ["", "training", "test", "total return", "max drawdown", "Sharpe ratio"], rows, _records(table)
+    )

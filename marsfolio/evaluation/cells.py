@@ -51,6 +51,7 @@ class Cell:
     data, symbols : where the bars are, and which are used; None for the bundled sample, and for all.
     data_hash : content of the bars up to the end of the test window.
     null_paths : random portfolios of the no-skill null; 0 for none.
+    universe : whose members are held, see `marsfolio.compose.load_market`.
     """
 
     out: Path
@@ -62,6 +63,7 @@ class Cell:
     seed: int
     terms: Terms
     null_paths: int
+    universe: str | None = None
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -143,7 +145,7 @@ def compute(cell: Cell, reporter: Reporter | None = None) -> None:
     from threadpoolctl import threadpool_limits
 
     begun = time.monotonic()
-    panel = _panel(cell.data, cell.symbols)
+    panel = _panel(cell.data, cell.symbols, cell.universe)
     fold = cell.periods.fold(panel)
     if panel.rows(0, fold.test.last + 1).content_hash != cell.data_hash:
         raise DataError(f"{panel.source} has changed since the evaluation began: run it again")
@@ -264,10 +266,10 @@ def _write(folder: Path, outcome: Outcome, more: Mapping[str, Any]) -> None:
 
 
 @lru_cache(maxsize=1)
-def _panel(data: Path | None, symbols: tuple[str, ...] | None) -> MarketPanel:
+def _panel(data: Path | None, symbols: tuple[str, ...] | None, universe: str | None) -> MarketPanel:
     from marsfolio.compose import load_market
 
-    return load_market(data, symbols).panel
+    return load_market(data, symbols, universe).panel
 
 
 def _digest(identity: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ class Evaluation:
 
     Attributes
     ----------
-    data, symbols : as in `Cell`.
+    data, symbols, universe : as in `Cell`.
     hashes : for each window's name, the content of the bars up to the end of its test.
     notes : what a reader should know of the data.
     """
@@ -53,6 +53,7 @@ class Evaluation:
     null_paths: int
     hashes: Mapping[str, str]
     notes: tuple[str, ...] = field(default=())
+    universe: str | None = None
 
     def cells(self) -> list[Cell]:
         """Return all cells: of learned methods one a seed, of others one, in the order of the tables."""
@@ -67,6 +68,7 @@ class Evaluation:
                 seed,
                 self.terms,
                 self.null_paths,
+                self.universe,
             )
             for periods in self.periods
             for method in self.methods

@@ -12,7 +12,8 @@ from engine.arrays import FloatArray
 from engine.errors import RunFolderError
 from engine.limits import outcome_label
 from marsfolio.explanation.replay import Replayed
-from marsfolio.runs import DECISION_COLUMNS, Run, json_value, versions
+from marsfolio.runs import DECISION_COLUMNS, Run, versions
+from marsfolio.values import json_value
 
 TOLERANCE = 1e-12
 """How far a weight of the replay may lie from the file's."""

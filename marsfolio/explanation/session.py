@@ -17,7 +17,8 @@ from engine.simulator import DUST, plan_basket
 from marsfolio.explanation.agreement import check, fill_session, fills_after
 from marsfolio.explanation.replay import Replayed, replay, session_of
 from marsfolio.plans import AnyPlan
-from marsfolio.runs import Run, json_value
+from marsfolio.runs import Run
+from marsfolio.values import json_value
 
 
 @dataclass(frozen=True)

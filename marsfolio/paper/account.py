@@ -65,8 +65,8 @@ def open_account(
     ----------
     clock : of a simulated account in a replay; the machine's when None.
     start : the session at whose close a new simulated account is opened; the last complete one when None.
-    panel : the bars of a simulated account, where they are read already.
     rehearsal : a folder for what has to be written though nothing is kept; the state folder stays as it is.
+    panel : the bars of a simulated account, where they are read already.
     trades : False to look at the account or to halt it; a replay is then seen at the time it has come to.
 
     Raises

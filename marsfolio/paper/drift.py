@@ -22,7 +22,7 @@ from live.waiting import COMMAND_SECONDS, SystemWaiter
 from marsfolio.paper.drift_session import PARTS, explain_session, known_closes
 from marsfolio.paper.folder import Book, held_of, read_book
 from marsfolio.paper.options import PaperOptions, remembered
-from marsfolio.paper.setup import journal_of, panel_of, terms_of_options
+from marsfolio.paper.setup import BARS_FOLDER, journal_of, panel_of, terms_of_options
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _panel(options: PaperOptions, state: Path, data: Path | None, book: Book) ->
         from marsfolio.paper.account import alpaca_venue
 
         last = book.closes[-1].session
-        bars = alpaca_venue(options, state, SystemWaiter(COMMAND_SECONDS)).bars
+        bars = alpaca_venue(options, state / BARS_FOLDER, SystemWaiter(COMMAND_SECONDS)).bars
         panel = bars.panel(book.symbols, last, max(len(book.closes) + 5, 30))
     missing = [str(day) for day in book.sessions if day not in panel.sessions]
     if missing:

@@ -14,6 +14,8 @@ from marsfolio.config import check_version, read_toml
 
 KIND = "paper"
 CONFIG_FILE = "config.toml"
+JOURNAL_FILE = "paper.db"
+DATABASE_VARIABLE = "MARSFOLIO_DATABASE"
 BROKERS = ("alpaca", "simulated")
 
 
@@ -115,7 +117,9 @@ def remembered(state: Path) -> PaperOptions | None:
         raise RunFolderError(
             f"--state {state} is a run of kind {document.get('kind')!r}, not of a paper account: choose another --state"
         )
-    return PaperOptions.of(document.get(KIND, {}), f"{path}: [{KIND}]")
+    options = PaperOptions.of(document.get(KIND, {}), f"{path}: [{KIND}]")
+    # The address may hold a password, so that no file keeps it: it is given to every command anew.
+    return replace(options, database=os.environ.get(DATABASE_VARIABLE) or None)
 
 
 OURS = ("lock", "marsfolio.log", "paper.db", "simulated.db", "schedule.db", "health.json", "bars", ".probe")

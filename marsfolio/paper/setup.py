@@ -22,9 +22,9 @@ from engine.rebalancer import Schedule, Terms
 from live.deciding import Recipe, no_check
 from live.guards import Guards
 from live.journal import Journal
-from marsfolio.cli.options import costs_of, is_own
+from marsfolio.choice import costs_of, is_own
 from marsfolio.compose import load_market, market_of_model, parse_symbols, with_limits
-from marsfolio.paper.options import BROKERS, CONFIG_FILE, KIND, PaperOptions
+from marsfolio.paper.options import BROKERS, CONFIG_FILE, JOURNAL_FILE, KIND, PaperOptions
 from marsfolio.runs import write_config
 from strategies.loader import load_own, parse_params
 from strategies.portfolio import PortfolioStrategy
@@ -33,7 +33,6 @@ from strategies.registry import WEIGHTS, baseline
 if TYPE_CHECKING:
     from agents.checkpoint import Model
 
-JOURNAL_FILE = "paper.db"
 ACCOUNT_FILE = "simulated.db"
 BARS_FOLDER = "bars"
 LOCK_FILE = "lock"

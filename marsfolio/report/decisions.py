@@ -38,11 +38,10 @@ class Decisions:
     def __init__(self, run: Run) -> None:
         # Imported here: `marsfolio trades` and the like read run folders without drawing anything.
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         path = run.path / "decisions.parquet"
         try:
-            self._table = pq.read_table(path, read_dictionary=["session", "symbol"]).combine_chunks()
+            self._table = run.arrow_decisions()
             self.sessions, self._session = _codes(self._table["session"])
             self.symbols, self._symbol = _codes(self._table["symbol"])
             self._executed = self._numbers("executed_weight")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from engine.arrays import FloatArray
-from engine.errors import RunFolderError
+from engine.errors import InputError, RunFolderError, did_you_mean
 from marsfolio.report.curves import ROLLING_SESSIONS, Curve, benchmark_curve, curve_of, full_colour, period_returns
 from marsfolio.report.decisions import Decisions, Stack, held_at_the_end
 from marsfolio.report.writing import write_whole
@@ -78,6 +79,30 @@ def write_figures(run: Run) -> list[Path]:
     """
     from matplotlib import style  # takes a second: only who asks for figures waits for it
 
+    folder = run.path / FOLDER
+    with style.context(["default", _STYLE]):
+        drawn = {name: draw(run, name) for name in FIGURES}
+        return [_write(folder / f"{name}.png", _png(figure)) for name, figure in drawn.items() if figure is not None]
+
+
+def draw(run: Run, name: str = "equity") -> Figure | None:
+    """Return a figure of a run; None when the run has not what it shows.
+
+    Parameters
+    ----------
+    name : equity, drawdown, monthly_returns, rolling or holdings.
+
+    Raises
+    ------
+    InputError
+        When there is no such figure.
+    RunFolderError
+        When a file of the run is missing or damaged, or has fewer than two sessions.
+    """
+    from matplotlib import style
+
+    if name not in FIGURES:
+        raise InputError(f"there is no figure {name!r}{did_you_mean(name, FIGURES)}; known are {', '.join(FIGURES)}")
     table = run.equity
     if len(table) < 2:
         raise RunFolderError(f"{run.path} has one session: figures need two")
@@ -90,13 +115,37 @@ def write_figures(run: Run) -> list[Path]:
         curve_of(table["equity"].to_numpy()),
         benchmark_curve(table),
     )
-    folder = run.path / FOLDER
     with style.context(["default", _STYLE]):  # whatever the user's own settings are
-        return [
-            _write(folder / f"{name}.png", image)
-            for name, draw in _FIGURES.items()
-            if (image := draw(picture)) is not None
-        ]
+        figure = FIGURES[name](picture)
+        if figure is not None:
+            figure.draw_without_rendering()  # ticks take their style when they are drawn, which may be later
+        return figure
+
+
+def draw_curves(curves: pd.DataFrame, title: str, grey: str) -> Figure:
+    """Return a figure of curves that begin at 1.
+
+    Parameters
+    ----------
+    curves : one row a session, one column a curve.
+    grey : the column to draw in grey, as what the others are compared with.
+    """
+    from matplotlib import style
+
+    with style.context(["default", _STYLE]):
+        figure = _figure()
+        axes = figure.subplots()
+        colours = iter(_AREAS[:-1] * len(curves.columns))
+        for name in curves.columns:
+            axes.plot(curves.index, curves[name], color=_OTHER if name == grey else next(colours), label=str(name))
+        axes.legend(loc="upper left")
+        axes.set_xlim(curves.index[0], curves.index[-1])
+        axes.set_xlabel("Session")
+        axes.set_ylabel("Growth of 1")
+        days = f"{curves.index[0]:%Y-%m-%d} to {curves.index[-1]:%Y-%m-%d}"
+        axes.set_title(f"{title}, {days}: equity")
+        figure.draw_without_rendering()
+    return figure
 
 
 def _write(path: Path, image: bytes) -> Path:
@@ -113,7 +162,9 @@ def _figure() -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    return Figure(figsize=SIZE, dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.25, h_pad=0.2))
+    figure = Figure(figsize=SIZE, dpi=100, layout=ConstrainedLayoutEngine(w_pad=0.25, h_pad=0.2))
+    setattr(figure, "_repr_png_", partial(_png, figure))  # noqa: B010 - how a notebook shows it, without pyplot
+    return figure
 
 
 def _png(figure: Figure) -> bytes:
@@ -143,7 +194,7 @@ def _lines(axes: Axes, picture: _Picture, of: Callable[[Curve], FloatArray]) -> 
         axes.legend(loc="upper left", reverse=True)
 
 
-def _equity(picture: _Picture) -> bytes:
+def _equity(picture: _Picture) -> Figure:
     from matplotlib.ticker import FuncFormatter
 
     figure = _figure()
@@ -152,10 +203,10 @@ def _equity(picture: _Picture) -> bytes:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     _time_axis(axes, picture, "Account value at the close")
     axes.set_title(f"{picture.title}: equity")
-    return _png(figure)
+    return figure
 
 
-def _drawdown(picture: _Picture) -> bytes:
+def _drawdown(picture: _Picture) -> Figure:
     figure = _figure()
     axes = figure.subplots()
     if picture.benchmark is not None:
@@ -167,10 +218,10 @@ def _drawdown(picture: _Picture) -> bytes:
     _percent(axes.yaxis)
     _time_axis(axes, picture, "Fall from the highest value so far")
     axes.set_title(f"{picture.title}: drawdown")
-    return _png(figure)
+    return figure
 
 
-def _rolling(picture: _Picture) -> bytes | None:
+def _rolling(picture: _Picture) -> Figure | None:
     if len(picture.sessions) <= ROLLING_SESSIONS:
         return None
     figure = _figure()
@@ -184,10 +235,10 @@ def _rolling(picture: _Picture) -> bytes | None:
     _lines(below, picture, lambda curve: curve.sharpe)
     below.axhline(0.0, color=_SOFT, linewidth=1.0)
     _time_axis(below, picture, "Sharpe ratio, annualised")
-    return _png(figure)
+    return figure
 
 
-def _monthly_returns(picture: _Picture) -> bytes:
+def _monthly_returns(picture: _Picture) -> Figure:
     from matplotlib.colors import LinearSegmentedColormap
 
     years = sorted({session[:4] for session in picture.sessions})
@@ -211,10 +262,10 @@ def _monthly_returns(picture: _Picture) -> bytes:
     axes.set_xlabel("Month")
     axes.set_ylabel("Year")
     axes.set_title(f"{picture.title}: return of each month, %")
-    return _png(figure)
+    return figure
 
 
-def _holdings(picture: _Picture) -> bytes | None:
+def _holdings(picture: _Picture) -> Figure | None:
     stack = Decisions(picture.run).holdings()
     if stack is not None:
         return _weights(picture, stack)
@@ -222,7 +273,7 @@ def _holdings(picture: _Picture) -> bytes | None:
     return None if held.empty else _at_the_end(picture, held)
 
 
-def _weights(picture: _Picture, stack: Stack) -> bytes:
+def _weights(picture: _Picture, stack: Stack) -> Figure:
     figure = _figure()
     axes = figure.subplots()
     days = pd.DatetimeIndex(stack.sessions)
@@ -233,10 +284,10 @@ def _weights(picture: _Picture, stack: Stack) -> bytes:
     _percent(axes.yaxis)
     _time_axis(axes, picture, "Weight after each decision's fills")
     axes.set_title(f"{picture.title}: holdings")
-    return _png(figure)
+    return figure
 
 
-def _at_the_end(picture: _Picture, held: pd.Series[float]) -> bytes:
+def _at_the_end(picture: _Picture, held: pd.Series[float]) -> Figure:
     weights = held.head(LARGEST_AT_THE_END) / picture.run.equity["equity"].iloc[-1]
     figure = _figure()
     axes = figure.subplots()
@@ -248,10 +299,10 @@ def _at_the_end(picture: _Picture, held: pd.Series[float]) -> bytes:
     axes.set_xlabel("Weight at the last close")
     axes.set_ylabel("Symbol")
     axes.set_title(f"{picture.title}: the largest {len(weights)} of {len(held)} holdings at the end")
-    return _png(figure)
+    return figure
 
 
-_FIGURES: dict[str, Callable[[_Picture], bytes | None]] = {
+FIGURES: dict[str, Callable[[_Picture], Figure | None]] = {
     "equity": _equity,
     "drawdown": _drawdown,
     "monthly_returns": _monthly_returns,

@@ -34,7 +34,7 @@ class Instead:
     """Answers itself."""
 
     name: str
-    answer: Callable[[], Answer]
+    answer: Callable[[], Answer] = field(repr=False)
 
     def before(self, call: Call) -> Answer | None:
         return self.answer()
@@ -48,8 +48,8 @@ class Around:
     """Acts before and after processing."""
 
     name: str
-    first: Callable[[Call], object] = field(default=lambda call: None)
-    change: Callable[[Call, Answer], Answer | None] = field(default=lambda call, answer: None)
+    first: Callable[[Call], object] = field(default=lambda call: None, repr=False)
+    change: Callable[[Call, Answer], Answer | None] = field(default=lambda call, answer: None, repr=False)
 
     def before(self, call: Call) -> Answer | None:
         self.first(call)

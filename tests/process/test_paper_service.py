@@ -22,7 +22,7 @@ from summer import HALF_DAY, SYMBOLS, at, summer
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
+SECONDS = 120
 PAPER = [sys.executable, "-m", "marsfolio", "paper"]
 FLAGS = ["--strategy", "equal_weight", "--symbols", ",".join(SYMBOLS), "--history", "3", "--cash-buffer", "0.1"]
 

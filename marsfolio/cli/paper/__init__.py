@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from marsfolio.cli.paper import check, halt, once, records, run, status
+from marsfolio.cli.paper import check, halt, once, records, run, serve, status
 from marsfolio.cli.terminal import QUICK_START
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app.command("check")(check.check)
 app.command("once")(once.once)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("serve")(serve.serve)
 app.command("halt")(halt.halt)
 app.command("resume")(halt.resume)
 app.command("report")(records.report)

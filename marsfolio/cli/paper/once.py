@@ -68,11 +68,11 @@ def rehearse(options: PaperOptions, state: Path) -> Outcome:
     from tempfile import TemporaryDirectory
 
     from live.session import run_session
-    from live.waiting import SystemWaiter
+    from live.waiting import COMMAND_SECONDS, SystemWaiter
     from marsfolio.paper.account import open_account
 
     with TemporaryDirectory() as folder:
-        desk = open_account(options, state, SystemWaiter(), rehearsal=Path(folder)).desk
+        desk = open_account(options, state, SystemWaiter(COMMAND_SECONDS), rehearsal=Path(folder)).desk
         try:
             return run_session(desk, dry_run=True)
         finally:

@@ -125,7 +125,10 @@ def test_a_cut_or_overwritten_parquet_file_is_refused(part: slice, tmp_path: Pat
 def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bars.parquet").mkdir()
     (tmp_path / "prices.csv").write_bytes(GOOD_TEXT)
-    assert refusal(tmp_path / "bars.parquet") == "is a folder: name one file of it"
+    assert (
+        refusal(tmp_path / "bars.parquet")
+        == "is a folder, and no store that `marsfolio data fetch` wrote: name one file of it"
+    )
     assert refusal(tmp_path / "price.csv").endswith(
         "there is no such file: name a file of bars or weights; did you mean prices.csv?"
     )

@@ -140,7 +140,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], part: str, capsys: pytest
 def test_a_value_of_a_file_found_invalid_names_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "c.toml").write_text('[demo]\nepisodes = -1\nout = "x"')
     assert run("demo", "--config", "c.toml") == 2
-    assert capsys.readouterr().err.startswith("error: c.toml: [demo] episodes: ")
+    assert capsys.readouterr().err.startswith("error: c.toml, line 2: [demo] episodes: ")
 
 
 def test_the_formats_are_those_of_the_trade_log() -> None:

@@ -117,14 +117,14 @@ def test_tables_of_other_commands_are_passed_over(app: typer.Typer, seen: dict[s
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("[backtset]\ncash = 1.0", ["unknown table or key 'backtset'", "did you mean 'backtest'"]),
+        ("[backtset]\ncash = 1.0", ["c.toml, line 1: unknown table or key 'backtset'", "did you mean 'backtest'"]),
         ("[data.chekc]", ["data.chekc", "did you mean 'check'"]),
-        ("[backtest]\ncsh = 1.0", ["[backtest] has no key 'csh'", "did you mean 'cash'"]),
+        ("[backtest]\ncsh = 1.0", ["c.toml, line 2: [backtest] has no key 'csh'", "did you mean 'cash'"]),
         ("[backtest]\ncommission-bps = 1.0", ["has no key 'commission-bps'", "known are out, cash"]),
         ("[backtest]\nconfig = 'x'", ["has no key 'config'"]),
         ("cash = 1.0", ["cash must stand in a table", "[backtest]"]),
         ("backtest = 3", ["backtest must be a table", "was 3"]),
-        ("[backtest]\ncash = '1000'", ["[backtest] cash must be a number", "was '1000'"]),
+        ("[backtest]\ncash = '1000'", ["c.toml, line 2: [backtest] cash must be a number", "was '1000'"]),
         ("[backtest]\ncash = true", ["cash must be a number", "was True"]),
         ("[backtest]\nseed = 1.5", ["seed must be a whole number", "was 1.5"]),
         ("[backtest]\nfractional = 1", ["fractional must be true or false", "was 1"]),

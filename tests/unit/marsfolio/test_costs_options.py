@@ -11,9 +11,9 @@ import pytest
 
 from engine.costs import PRESETS, Costs, Tier
 from engine.errors import ConfigError
+from marsfolio.choice import costs_of
 from marsfolio.cli import main
 from marsfolio.cli.ladder import Rungs, what_is_left
-from marsfolio.cli.options import costs_of
 from marsfolio.config import read_toml
 
 BACKTEST = "backtest --data bars.csv --strategy equal_weight"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ RAW = """date,symbol,open,high,low,close,volume,split,dividend,currency
 """
 
 
-def show(command: str, text: str, folder: Path) -> str:
+def show(command: str, text: str, folder: Path, *flags: str) -> str:
     (folder / "bars.csv").write_text(text)
-    result = CliRunner().invoke(app, ["data", command, "--data", str(folder / "bars.csv")])
+    result = CliRunner().invoke(app, ["data", command, "--data", str(folder / "bars.csv"), *flags])
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -46,3 +47,23 @@ def test_check_lists_a_large_dividend(tmp_path: Path) -> None:
     output = show("check", RAW.replace(",5,,1,HKD", ",5,,40,HKD"), tmp_path)
     assert "dividend" in output
     assert "1 remark" in show("check", RAW.replace("49,49,49,49,5,,1", "49,49,49,49,5,,13"), tmp_path)
+
+
+def test_info_and_check_print_json_for_programs(tmp_path: Path) -> None:
+    found = json.loads(show("info", RAW, tmp_path, "--json"))
+    assert (found["sessions"], found["bars"], found["raw"], found["notes"][0]) == (3, 3, True, "prices are in HKD")
+    assert found["symbols"] == [
+        {"symbol": "AA", "first": "2024-01-02", "last": "2024-01-04", "bars": 3, "missing": 0},
+    ]
+    text = PLAIN.replace("101,101,101,101", "50,50,50,50")
+    (remark,) = json.loads(show("check", text, tmp_path, "--json"))["remarks"]
+    assert (remark["kind"], remark["symbol"], remark["first"], remark["value"]) == ("jump", "AA", "2024-01-03", -0.5)
+    assert remark["remedy"]
+
+
+def test_check_compares_with_a_calendar_and_says_what_to_do(tmp_path: Path) -> None:
+    text = PLAIN.replace("2024-01-03", "2024-01-05")
+    assert "0 remarks" in show("check", text, tmp_path)
+    output = show("check", text, tmp_path, "--calendar", "XNYS")
+    assert "no symbol has a bar in 2 sessions of XNYS" in output
+    assert "no_session: fetch these sessions again" in output

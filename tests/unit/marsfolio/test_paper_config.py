@@ -57,7 +57,7 @@ def test_fault_64_a_misspelt_key_is_refused_with_the_nearest(paper: Paper, serve
     for command in ("once", "status", "check", "run"):
         said = paper(command, "--config", written(TABLE + "max_turnovr = 0.1"))
         assert said.code == 2
-        assert "c.toml: [paper] has no key 'max_turnovr'; did you mean 'max_turnover'?" in said.err
+        assert "c.toml, line 5: [paper] has no key 'max_turnovr'; did you mean 'max_turnover'?" in said.err
     assert server.requests == []
     assert not Path("paper").exists()
 

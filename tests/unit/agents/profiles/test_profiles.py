@@ -276,3 +276,26 @@ def test_a_damaged_model_is_told(tmp_path: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="does not fit together"):
         load_model(folder)
+
+
+def test_what_is_no_member_is_neither_held_nor_seen_in_training() -> None:
+    member = np.ones((len(PANEL), PANEL.n_symbols), dtype=bool)
+    member[:100, 0] = False
+    shown = History.of(replace(PANEL, member=member), TRAIN, (), FillTiming.NEXT_OPEN)
+    other = replace(PANEL, member=member, **{name: _other_before(getattr(PANEL, name)) for name in BARS})
+    hidden = History.of(other, TRAIN, (), FillTiming.NEXT_OPEN)
+    joins = 100 - TRAIN.first
+    assert not shown.ready[0, :joins, 0].any()
+    assert shown.ready[0, joins:, 0].all()
+    # What its prices were before it joined changes nothing until then.
+    assert torch.equal(shown.market[0, :joins], hidden.market[0, :joins])
+    assert torch.equal(shown.assets[0, :joins, 1:], hidden.assets[0, :joins, 1:])
+
+
+BARS = ("open", "high", "low", "close")
+
+
+def _other_before(values: FloatArray) -> FloatArray:
+    changed = values.copy()
+    changed[:99, 0] *= np.linspace(3.0, 1.0, 99)
+    return changed
