@@ -34,7 +34,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAlpa
         monkeypatch.setenv("APCA_API_SECRET_KEY", server.secret)
         for name in ("APCA_API_BASE_URL", "APCA_API_DATA_URL"):
             monkeypatch.setenv(name, server.url)
-        for module in ("live.waiting", "marsfolio.paper.switch", "marsfolio.paper.status"):
+        for module in ("live.waiting", "marsfolio.paper.switch", "marsfolio.paper.status", "marsfolio.paper.drift"):
             monkeypatch.setattr(f"{module}.SystemWaiter", lambda seconds=inf: Waiter(server, seconds))
         yield server
 
