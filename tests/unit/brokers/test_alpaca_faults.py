@@ -178,15 +178,7 @@ def test_too_many_requests_mean_that_the_order_was_not_taken(server: ScriptedSer
     server.on("/v2/orders", Answer(429, {"message": "too many requests."}))
     with pytest.raises(TemporaryError, match="too many"):
         venue.submit(ORDER)
-    assert server.count("POST") == 5
-
-
-def test_the_wait_that_is_asked_for_before_an_order_is_kept(
-    server: ScriptedServer, venue: AlpacaVenue, slept: list[float]
-) -> None:
-    server.on("/v2/orders", Answer(429, {}, {"Retry-After": "17"}), order_row())
-    assert venue.submit(ORDER).client_id == ORDER.client_id
-    assert slept == [17.0]
+    assert server.count("POST") == 1
 
 
 def test_the_wait_that_a_service_asks_for_is_kept(
