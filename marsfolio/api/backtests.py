@@ -19,7 +19,7 @@ from marsfolio.api.bars import Bars, Data, read_bars, table_file
 from marsfolio.api.views import MemoryRun, RunView
 from marsfolio.backtesting import KIND, Finished, Judging, finish, stated_costs
 from marsfolio.choice import check_choice, costs_of, market_of, plan_of, terms_of
-from marsfolio.compose import absolute_benchmark, load_benchmark, window
+from marsfolio.compose import absolute_benchmark, absolute_universe, load_benchmark, window
 from marsfolio.plans import ENGINES
 from marsfolio.runs import config_document, recording, told_of
 from marsfolio.values import json_value
@@ -109,6 +109,7 @@ def backtest(
     end: Day = None,
     *,
     symbols: Sequence[str] | str | None = None,
+    universe: str | Path | None = None,
     params: Mapping[str, Any] | None = None,
     weights: str | Path | pd.DataFrame | None = None,
     untrained: bool = False,
@@ -140,6 +141,7 @@ def backtest(
         * a `Model`, or the Path of its folder.
     start, end : first and last session; those of the data when absent.
     symbols : those to trade; all in the data when absent.
+    universe : a bundled @NAME or a file: its members are traded, each while it is one.
     params : parameters of a strategy of one's own.
     weights : target weights (date, symbol, weight) for the strategy ``"weights"``, a file or a table.
     untrained, agent : the model's ensemble as it was before training; one of its agents alone.
@@ -166,7 +168,7 @@ def backtest(
     params = dict(params or {})
     list_of_prices = None if costs is None else str(costs)
     compared = None if benchmark is None else str(benchmark)
-    names = listed("symbols", symbols)
+    names, members = listed("symbols", symbols), None if universe is None else str(universe)
     said = {
         "untrained": untrained,
         "agent": agent,
@@ -185,13 +187,14 @@ def backtest(
         "null_paths": null_paths,
         "trials": trials,
         **absolute_benchmark(compared),
+        **absolute_universe(members),
         **stated_costs(list_of_prices, commission_bps, slippage_bps),
     }
     terms = terms_of(cash, costs_of(list_of_prices, commission_bps, slippage_bps), fill, fractional)
     source = Path(data) if isinstance(data, (str, Path)) else read_bars(data, names)
     with _chosen(strategy, params, weights) as chosen:
         _check(chosen, params, said)
-        model, market, terms = market_of(chosen.model, source, names, terms, cap, cash_buffer)
+        model, market, terms = market_of(chosen.model, source, names, terms, cap, cash_buffer, members)
         rows = window(market.panel, day(start), day(end), "start/end")
         plan = plan_of(model, untrained, chosen.strategy, params, market, terms, rows, rebalance, chosen.weights, agent)
         beside = load_benchmark(compared, market.panel, rows, cash)

@@ -14,7 +14,7 @@ from engine.tradelog import read_table
 from marsfolio.api.arguments import FILLS, Span, absolute, listed, one_of, span
 from marsfolio.backtesting import stated_costs
 from marsfolio.choice import costs_of, terms_of
-from marsfolio.compose import with_limits
+from marsfolio.compose import absolute_universe, with_limits
 from marsfolio.evaluation.asked import Asked, plan_evaluation
 from marsfolio.evaluation.cells import Cell
 from marsfolio.evaluation.grid import compute_all
@@ -74,6 +74,7 @@ def evaluate(
     out: str | Path,
     *,
     symbols: Sequence[str] | str | None = None,
+    universe: str | Path | None = None,
     episodes: Sequence[str] | int | None = None,
     update_every: Sequence[str] | int | None = None,
     cash: float = 1_000_000.0,
@@ -101,6 +102,7 @@ def evaluate(
     methods : settings, ablations and baselines, such as ``"marsfolio"``, ``"equal_weight:monthly"``.
     seeds : of the learned methods.
     out : folder of the evaluation.
+    universe : a bundled @NAME or a file: its members are traded, each while it is one.
     episodes, update_every : of what is trained; a number for all, or SETTING=N texts.
     jobs : processes; None for one a processor core. More than one needs a script that guards itself with
         ``if __name__ == "__main__"``.
@@ -119,7 +121,8 @@ def evaluate(
     file, place, names = None if data is None else Path(data), Path(out), listed("symbols", symbols)
     overrides = {"episodes": _texts(episodes), "update_every": _texts(update_every)}
     asked = Asked(_windows(windows), list(methods), list(seeds), overrides, null_paths)
-    plan = plan_evaluation(place, file, names, asked, with_limits(terms, cap, cash_buffer, MODEL_LIMITS))
+    members = None if universe is None else str(universe)
+    plan = plan_evaluation(place, file, names, asked, with_limits(terms, cap, cash_buffer, MODEL_LIMITS), members)
     said = {
         "out": absolute(place),
         "windows": asked.windows,
@@ -138,6 +141,7 @@ def evaluate(
         "resamples": resamples,
         "trials": trials,
         "jobs": jobs,
+        **absolute_universe(members),
         **stated_costs(None if costs is None else str(costs), *bps),
     }
     options = {key: value for key, value in said.items() if value is not None}

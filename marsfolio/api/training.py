@@ -38,6 +38,7 @@ def train(
     out: str | Path,
     *,
     symbols: Sequence[str] | str | None = None,
+    universe: str | Path | None = None,
     setting: str = "marsfolio",
     ablation: str | None = None,
     episodes: int | None = None,
@@ -62,6 +63,7 @@ def train(
     data : bars, see `read_bars`; None for the bundled sample.
     train, validation : windows, as ``"2018-01-01:2022-12-31"`` or two days.
     out : folder of the model.
+    universe : a bundled @NAME or a file: its members are traded, each while it is one.
     setting : marsfolio, published, ddpg, td3, sac or ppo.
     ablation : a named variant of the setting, with one part left out.
     episodes, update_every : those of the setting when absent.
@@ -83,7 +85,8 @@ def train(
     bps = commission_bps, slippage_bps
     of_costs = costs_of(None if costs is None else str(costs), *bps)
     terms = terms_of(cash, of_costs, one_of("fill", fill, FILLS), fractional)
-    lesson = Lesson(span(train), span(validation), setting, ablation, episodes, update_every, seed)
+    members = None if universe is None else str(universe)
+    lesson = Lesson(span(train), span(validation), setting, ablation, episodes, update_every, seed, members)
     names = listed("symbols", symbols)
     ready = prepare(lesson, read_bars(data, names), None, terms, cap, cash_buffer, Path(out), resume)
     use_threads(threads)

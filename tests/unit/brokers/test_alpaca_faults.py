@@ -178,7 +178,6 @@ def test_too_many_requests_mean_that_the_order_was_not_taken(server: ScriptedSer
     server.on("/v2/orders", Answer(429, {"message": "too many requests."}))
     with pytest.raises(TemporaryError, match="too many"):
         venue.submit(ORDER)
-    # Sent again by whoever keeps the journal, not behind its back.
     assert server.count("POST") == 1
 
 

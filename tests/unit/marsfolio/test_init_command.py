@@ -11,7 +11,7 @@ import pytest
 
 from marsfolio.cli import main
 
-SMALL = "--setting published --episodes 1 --train 2010-01-04:2010-09-30 --validation 2010-10-01:2010-12-31 --threads 1"
+SMALL = "--setting published --episodes 1 --train 2010-01-04:2010-05-28 --validation 2010-06-01:2010-07-30 --threads 1"
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +47,9 @@ def test_its_symbols_are_the_same_everywhere() -> None:
     assert run("init fund") == 0
     tables = tomllib.loads(Path("fund/config.toml").read_text())
     universe = [line.split(",")[0] for line in Path("fund/universe.csv").read_text().splitlines()[2:]]
-    for name in ("train", "backtest", "paper"):
+    for name in ("train", "paper"):
         assert tables[name]["symbols"].split(",") == universe
+    assert tables["backtest"]["universe"] == "universe.csv"
 
 
 def test_a_folder_with_anything_in_it_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAlpa
         monkeypatch.setenv("APCA_API_SECRET_KEY", server.secret)
         for name in ("APCA_API_BASE_URL", "APCA_API_DATA_URL"):
             monkeypatch.setenv(name, server.url)
-        for module in ("live.waiting", "marsfolio.paper.switch", "marsfolio.paper.status"):
-            monkeypatch.setattr(f"{module}.SystemWaiter", lambda seconds: Waiter(server))
+        for module in ("live.waiting", "marsfolio.paper.switch", "marsfolio.paper.status", "marsfolio.paper.drift"):
+            monkeypatch.setattr(f"{module}.SystemWaiter", lambda seconds=inf: Waiter(server, seconds))
         yield server
 
 

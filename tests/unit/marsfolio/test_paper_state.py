@@ -364,7 +364,7 @@ def test_fault_60_neither_key_nor_secret_is_written_anywhere(
 ) -> None:
     said = [paper("once", *TWO)]
     echo = {"message": f"who is {server.key} with {server.secret}?", "code": 40110000}
-    for effect in (effects.status(500, echo), effects.status(403, echo), effects.garbage()):
+    for effect in (effects.status(500, echo), effects.status(403, echo)):
         server.faults.add(match(), effect, times=None)
         said += [paper(command) for command in ("once", "check", "status", "halt")]
         server.faults.clear()

@@ -43,6 +43,7 @@ FILES = ("equity.csv", "trades.csv", "round_trips.csv", "cash_flows.csv", "decis
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     bars().to_csv(tmp_path / "bars.csv", index=False)
     (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "members.csv").write_text("symbol,first,last\nAA,,\nBB,2023-02-01,\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -99,6 +100,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("--strategy own.py:BuyOnce --param size=7", {"strategy": "own.py:BuyOnce", "params": {"size": 7}}),
+    ("--strategy equal_weight --universe members.csv", {"strategy": "equal_weight", "universe": "members.csv"}),
     (
         "--strategy hrp --start 2023-02-01 --end 2023-04-03 --symbols AA,BB --costs ibkr-tiered "
         "--benchmark bars.csv:CC",

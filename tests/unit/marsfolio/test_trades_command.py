@@ -170,8 +170,8 @@ def test_the_bars_of_a_run_are_the_sample_a_file_or_those_of_its_model(
 ) -> None:
     asked = []
 
-    def market_of_model(model: Path, data: Path | None, symbols: list[str] | None) -> tuple[None, Market]:
-        assert symbols is None
+    def market_of_model(model: Path, data: Path | None, symbols: None, universe: None) -> tuple[None, Market]:
+        assert symbols is universe is None
         asked.append((model, data))
         return None, load_market(data, ["CC", "AA"])
 
