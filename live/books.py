@@ -12,8 +12,10 @@ from brokers.protocol import AccountState, Holding, Movement, OrderReport, Side
 from engine.errors import TradingStopped
 from engine.panel import MarketPanel
 from live.deciding import equity_of
-from live.journal import Close, Journal, Ledger, Writer
+from live.journal import Journal
 from live.plan import SMALLEST, Intent, Stage
+from live.records import Close, Ledger
+from live.writer import Writer
 
 CENT = 0.005
 EXTERNAL, OPENING, ROUNDING = "external", "opening", "rounding"

@@ -16,8 +16,8 @@ from engine.cerebro import run_cerebro
 from engine.panel import MarketPanel
 from engine.policy import Policy
 from engine.rebalancer import Schedule, Terms
-from live.journal import Ledger
 from live.plan import Plan
+from live.records import Ledger
 
 
 def no_check() -> None:

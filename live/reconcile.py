@@ -22,8 +22,8 @@ LAG_SECONDS = 5.0
 
 def reconcile(
     desk: Desk, calendar: Sequence[SessionHours], now: datetime, session: date | None, dry_run: bool = False
-) -> tuple[AccountState, dict[str, Holding], list[str]]:
-    """Book everything that happened since the last run, and return account, holdings and what a person should read.
+) -> tuple[dict[str, Holding], list[str]]:
+    """Book everything that happened since the last run, and return holdings and what a person should read.
 
     Parameters
     ----------
@@ -40,36 +40,41 @@ def reconcile(
     _check_account(desk, account)
     remarks = _finish_earlier(desk, session, dry_run)
     holdings = {holding.symbol: holding for holding in desk.venue.holdings()}
-    symbols = desk.recipe.symbols
+    last = last_complete(calendar, now)
+    settled = last.session if last else now.date()
     if desk.journal.value("opening") is None:
         with desk.journal.writing() as writer:
-            open_books(writer, account, holdings.values(), symbols)
-            settled = last_complete(calendar, now)
-            writer.set_value("moved", (settled.session if settled else now.date()).isoformat())
+            open_books(writer, account, holdings.values(), desk.recipe.symbols)
+            writer.set_value("moved", settled.isoformat())
     elif not desk.journal.intents(live=True):
         account, holdings, found = _agreeing(desk, account, holdings)
         if lagging := _lagging(desk, found):
             raise TemporaryError(f"{lagging}: nothing is decided by it; run again")
-        if found:
-            last = last_complete(calendar, now)
-            splits = splits_among(desk, found, holdings, calendar, last)
-            split = {movement.symbol for movement in splits}
-            found = [(symbol, change) for symbol, change in found if symbol not in split]
-            with desk.journal.writing() as writer:
-                for movement in splits:
-                    writer.move(movement)
-                    remarks.append(f"{movement.symbol} was split: {movement.quantity_change:+g} shares")
-                fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
-                remarks += book_differences(writer, found, last.session if last else now.date(), fills)
+        splits = splits_among(desk, found, holdings, calendar, last) if found else []
+        remarks += _take_over(desk, found, splits, settled)
         _remember_agreement(desk)
     remarks += _overdrawn(account)
-    foreign = sorted(set(holdings) - set(symbols))
+    foreign = sorted(set(holdings) - set(desk.recipe.symbols))
     if foreign:
         remarks.append(f"the account also holds {', '.join(foreign)}: not of this strategy, left alone")
     if not dry_run:
         for remark in remarks:
             desk.alert(remark)
-    return account, holdings, remarks
+    return holdings, remarks
+
+
+def _take_over(desk: Desk, found: Sequence[tuple[str, float]], splits: Sequence[Movement], session: date) -> list[str]:
+    """Book what the account has and the books have not, and return it in words."""
+    if not found:
+        return []
+    split = {movement.symbol for movement in splits}
+    other = [(symbol, change) for symbol, change in found if symbol not in split]
+    fills = desk.journal.count_fills() - desk.journal.value("agreed_fills", 0)
+    with desk.journal.writing() as writer:
+        for movement in splits:
+            writer.move(movement)
+        words = book_differences(writer, other, session, fills)
+    return [f"{movement.symbol} was split: {movement.quantity_change:+g} shares" for movement in splits] + words
 
 
 def _overdrawn(account: AccountState) -> list[str]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from brokers.protocol import AccountState, Holding, SessionHours, Side
+from brokers.protocol import Holding, SessionHours, Side
 from engine.errors import TemporaryError, TradingStopped
 from engine.panel import MarketPanel
 from live.books import book_closes
@@ -88,9 +88,9 @@ def run_session(desk: Desk, dry_run: bool = False, seconds: float = RUN_SECONDS)
         return _already(desk, hours, known[1], known[2])
     if not dry_run:
         check_not_halted(desk.journal)
-    account, holdings, remarks = reconcile(desk, calendar, now, hours.session, dry_run)
+    holdings, remarks = reconcile(desk, calendar, now, hours.session, dry_run)
     if known is None:
-        plan, remarks = _plan(desk, calendar, now, hours, account, holdings, remarks, dry_run)
+        plan, remarks = _plan(desk, calendar, now, hours, holdings, remarks, dry_run)
     elif dry_run:
         plan = known[0]
     else:
@@ -121,7 +121,7 @@ def _out_of_hours(desk: Desk, calendar: Sequence[SessionHours], now: datetime, d
     going = (PlanStatus.TRADING, PlanStatus.STOPPED)
     under_way = [day for day, status, _ in desk.journal.statuses(limit=20) if status in going]
     incomplete = bool(remarks)
-    remarks += reconcile(desk, calendar, now, None)[2]
+    remarks += reconcile(desk, calendar, now, None)[1]
     remarks += close_books(desk, calendar, now)
     after = {day: (status, note) for day, status, note in desk.journal.statuses(limit=20)}
     incomplete |= any(after[day][0] in going or after[day][1] for day in under_way)
@@ -190,7 +190,6 @@ def _plan(
     calendar: Sequence[SessionHours],
     now: datetime,
     hours: SessionHours,
-    account: AccountState,
     holdings: dict[str, Holding],
     remarks: list[str],
     dry_run: bool,
@@ -199,41 +198,50 @@ def _plan(
     refuse_shorts(holdings, desk.recipe.symbols)
     refuse_others(desk, hours.session)
     desk.recipe.check()
+    plan = _decided(desk, calendar, now, hours, remarks)
+    objections = _written(desk, plan, holdings)
+    if objections and not dry_run:
+        raise TradingStopped(_stopped(plan, "; ".join(objections)))
+    return plan, [*plan.remarks, *(f"a limit would stop this: {objection}" for objection in objections)]
+
+
+def _decided(
+    desk: Desk, calendar: Sequence[SessionHours], now: datetime, hours: SessionHours, remarks: list[str]
+) -> Plan:
+    """Book the closes up to the last complete session and decide at it."""
     last = last_complete(calendar, now)
     if last is None:
         raise TemporaryError("the venue's calendar names no complete session before now: try again later")
-    panel, before = _bars(desk, calendar, last), desk.journal.last_plan()
+    before = desk.journal.last_plan()
     if before is not None and before.session > hours.session:
         raise TradingStopped(
             f"the broker's clock says {now:%Y-%m-%dT%H:%M:%SZ}, and session {before.session} was traded already: "
             "nothing is sent until that clock is right again"
         )
+    panel = _bars(desk, calendar, last)
     check_prices(desk.journal, panel)
-    remarks = remarks + _restated(panel, before, desk.recipe.n_bars)
     with desk.journal.writing() as writer:
         book_closes(desk.journal, writer, panel)
     booked = desk.journal.last_close()
     marks = {} if booked is None else booked.marks
     state = None if before is None else before.state
-    ledger = desk.journal.ledger()
     seen = panel.rows(max(0, len(panel) - desk.recipe.n_bars), len(panel))
-    plan = replace(decide(desk.recipe, seen, ledger, marks, state, hours.session), remarks=tuple(remarks))
+    plan = decide(desk.recipe, seen, desk.journal.ledger(), marks, state, hours.session)
     _check_value(plan)
+    return replace(plan, remarks=(*remarks, *_restated(panel, before, desk.recipe.n_bars)))
+
+
+def _written(desk: Desk, plan: Plan, holdings: dict[str, Holding]) -> list[str]:
+    """Write down a plan and its orders, and return what the guards object to."""
     intents = intents_of(plan, holdings, desk.venue.least_value)
-    peak = desk.journal.peak() or plan.equity
-    objections = desk.guards.objections(plan, len(intents), peak)
+    objections = desk.guards.objections(plan, len(intents), desk.journal.peak() or plan.equity)
     planned = any(intent.stage is Stage.PLANNED for intent in intents)
     status = PlanStatus.STOPPED if objections else PlanStatus.TRADING if planned else PlanStatus.DONE
-    note = "; ".join(objections)
-    if dry_run:
-        remarks = remarks + [f"a limit would stop this: {objection}" for objection in objections]
     with desk.journal.writing() as writer:
-        writer.add_plan(plan, status, intents, note)
+        writer.add_plan(plan, status, intents, "; ".join(objections))
         told = {"orders": len(intents), "data": plan.data_hash, "sha256": plan.digest}
         writer.note("plan", session=str(plan.session), status=status.value, **told)
-    if objections and not dry_run:
-        raise TradingStopped(_stopped(plan, note))
-    return plan, remarks
+    return objections
 
 
 def _check_value(plan: Plan) -> None:

@@ -13,8 +13,9 @@ from brokers.protocol import Holding, Movement, SessionHours, Side
 from engine.errors import TemporaryError
 from engine.panel import MarketPanel
 from live.desk import Desk
-from live.journal import Close, Journal
+from live.journal import Journal
 from live.plan import SMALLEST
+from live.records import Close
 
 SPLIT = "split"
 DOUBT, TRUSTED = "doubt", "trusted"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from live.desk import Desk
-from live.journal import Writer
+from live.writer import Writer
 
 
 class Crash(BaseException):

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from brokers.protocol import Side
-from live.journal import Close, Journal
+from live.journal import Journal
 from live.plan import Intent, Plan, PlanStatus, Stage, client_id
+from live.records import Close
 from marsfolio.paper.options import PaperOptions
 from marsfolio.paper.setup import remember
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from engine.errors import TradingStopped
-from live.journal import FIRST_HASH, Journal, seal
+from live.journal import Journal
+from live.writer import FIRST_HASH, seal
 from marsfolio.paper.folder import audit_lines
 from marsfolio.paper.options import remembered
 from marsfolio.paper.setup import journal_of

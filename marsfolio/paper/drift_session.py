@@ -20,7 +20,7 @@ from engine.risk import VOLATILITY_WINDOW
 from engine.stored_book import Settled, settle_book
 from live.books import EXTERNAL
 from live.flattening import is_flattening_id
-from live.journal import Fill
+from live.records import Fill
 from marsfolio.paper.folder import Book, lacked_cash
 
 PARTS = ("price", "timing", "costs", "rejected", "cash", "dividends", "other")

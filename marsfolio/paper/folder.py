@@ -19,8 +19,9 @@ from engine.limits import NO_BAR, PARTIAL, SHRUNK
 from engine.rebalancer import Terms
 from engine.result import Result
 from engine.tradelog import CASH_FLOW_COLUMNS, COLUMNS, TradeLog, round_trips, write_table
-from live.journal import Close, Fill, Journal
+from live.journal import Journal
 from live.plan import SMALLEST, Intent, Plan
+from live.records import Close, Fill
 from marsfolio.runs import write_values
 
 

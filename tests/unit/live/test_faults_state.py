@@ -22,9 +22,10 @@ from brokers.credentials import Credentials
 from engine.errors import Interrupted, PolicyError, RunFolderError, TemporaryError, TradingStopped
 from live.desk import Desk
 from live.guards import Guards
-from live.journal import Journal, Writer
+from live.journal import Journal
 from live.plan import PlanStatus, Stage
 from live.session import Kind, run_session
+from live.writer import Writer
 from marsfolio.paper.switch import _resume
 
 WEIGHTS = {"AAA": 0.3, "BBB": 0.3}

@@ -16,8 +16,8 @@ from engine.ledger import FillTiming
 from engine.panel import MarketPanel
 from engine.rebalancer import Terms
 from live.books import EXTERNAL
-from live.journal import Close, Fill
 from live.plan import Intent, Plan, Stage
+from live.records import Close, Fill
 from marsfolio.paper.drift import drift_table
 from marsfolio.paper.drift_session import PARTS
 from marsfolio.paper.folder import Book
