@@ -19,7 +19,7 @@ N = 60
 CASH = 10_000.0
 
 
-class BuyOnce(bt.Strategy):
+class BuysAtFirst(bt.Strategy):
     """Buy 50 shares at the first bar; note the account's value at each bar."""
 
     params = (("warm_up", 0),)
@@ -44,12 +44,12 @@ def bars(seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": 1e6}, index=index)
 
 
-def run(frames: list[pd.DataFrame], warm_up: int = 0, **analyzer: Any) -> BuyOnce:
+def run(frames: list[pd.DataFrame], warm_up: int = 0, **analyzer: Any) -> BuysAtFirst:
     cerebro = bt.Cerebro(stdstats=False)
     for frame in frames:
         cerebro.adddata(bt.feeds.PandasData(dataname=frame))
     cerebro.broker.setcash(CASH)
-    cerebro.addstrategy(BuyOnce, warm_up=warm_up)
+    cerebro.addstrategy(BuysAtFirst, warm_up=warm_up)
     cerebro.addanalyzer(RiskAnalyzer, _name="risk", **analyzer)
     return cerebro.run()[0]
 
