@@ -20,7 +20,7 @@ from live.execution import Execution
 from live.plan import SMALLEST, Intent, Plan, PlanStatus, Stage, ending, intents_of
 from live.reconcile import compare, reconcile, refuse_others, refuse_shorts
 from live.splits import check_prices
-from live.timing import BARS_DELAY, current_session, exchange_date, last_complete, next_session
+from live.timing import BARS_DELAY, current_session, exchange_date, in_words, last_complete, next_session
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def run_session(desk: Desk, dry_run: bool = False, seconds: float = RUN_SECONDS)
 def _out_of_hours(desk: Desk, calendar: Sequence[SessionHours], now: datetime, dry_run: bool) -> Outcome:
     """Book what there is to book, and say when the next session is."""
     coming = next_session(calendar, now)
-    then = "" if coming is None else f"; the next session is {coming.session}, open {coming.open:%Y-%m-%dT%H:%MZ}"
+    then = "" if coming is None else f"; the next session is {coming.session}, open at {in_words(coming.open)}"
     message = f"no session to trade on {exchange_date(now)} in New York{then}; nothing was sent"
     if dry_run or desk.journal.value("opening") is None:
         return Outcome(Kind.NOTHING, message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from brokers.protocol import SessionHours
@@ -73,6 +73,20 @@ class StartTime:
 def exchange_date(now: datetime) -> date:
     """Return the date at the exchange."""
     return now.astimezone(EXCHANGE).date()
+
+
+def in_words(moment: datetime, here: tzinfo | None = None) -> str:
+    """Return a time as a reader's clock shows it, and the exchange's beside it where that is another.
+
+    Parameters
+    ----------
+    here : the reader's zone; the machine's when None.
+    """
+    local, there = moment.astimezone(here), moment.astimezone(EXCHANGE)
+    if local.utcoffset() == there.utcoffset():
+        return f"{there:%Y-%m-%d %H:%M} in New York"
+    day = "" if local.date() == there.date() else f"{there:%m-%d} "
+    return f"{local:%Y-%m-%d %H:%M %Z} ({day}{there:%H:%M} in New York)"
 
 
 def current_session(calendar: Sequence[SessionHours], now: datetime) -> SessionHours | None:

@@ -12,9 +12,9 @@ from engine.clock import SystemClock
 from engine.errors import MarsfolioError, RunFolderError
 from live.desk import Desk
 from live.journal import Journal
-from live.plan import Intent, Plan
+from live.plan import Intent, Plan, PlanStatus
 from live.service import HEALTH_FILE
-from live.timing import StartTime, next_session
+from live.timing import StartTime, in_words, next_session
 from live.waiting import COMMAND_SECONDS, SystemWaiter
 from marsfolio.paper.account import open_account
 from marsfolio.paper.drift import drift_of
@@ -157,14 +157,17 @@ def _ask_venue(found: Status, desk: Desk, options: PaperOptions, state: Path) ->
     try:
         now = desk.check_clock()
         account = desk.venue.account()
-        coming = next_session(desk.calendar(now), now)
+        ended = [
+            day for day, status, _ in desk.journal.statuses(limit=1) if status in (PlanStatus.DONE, PlanStatus.DROPPED)
+        ]
+        coming = next_session([hours for hours in desk.calendar(now) if hours.session not in ended], now)
         found.facts["at the broker"] = f"cash {account.cash:,.2f}, equity {account.equity:,.2f}"
         if account.blocked:
             found.trouble.append(f"the account may not trade: {account.blocked}")
         found.facts["drift"] = _drift(state)
         if coming is not None:
             starts = StartTime.parse(options.at).of(coming)
-            found.facts["next session"] = f"{coming.session}, work begins {starts:%Y-%m-%dT%H:%MZ}"
+            found.facts["next session"] = f"{coming.session}, work begins {in_words(starts)}"
     except MarsfolioError as error:
         found.trouble.append(str(error))
     finally:
