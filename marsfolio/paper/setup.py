@@ -24,7 +24,7 @@ from live.guards import Guards
 from live.journal import Journal
 from marsfolio.choice import costs_of, is_own
 from marsfolio.compose import load_market, market_of_model, parse_symbols, with_limits
-from marsfolio.paper.options import BROKERS, CONFIG_FILE, JOURNAL_FILE, KIND, PaperOptions
+from marsfolio.paper.options import BROKERS, CONFIG_FILE, DATABASE_VARIABLE, JOURNAL_FILE, KIND, PaperOptions
 from marsfolio.runs import write_config
 from strategies.loader import load_own, parse_params
 from strategies.portfolio import PortfolioStrategy
@@ -325,15 +325,13 @@ def journal_of(
     if options.database is not None:
         return Journal(options.database, clock, durable)
     path = state / JOURNAL_FILE
-    if not path.exists() and ((state / CONFIG_FILE).exists() or not new):
+    if not path.exists() and (state / CONFIG_FILE).exists():
         raise RunFolderError(
-            f"{path} does not exist"
-            + (
-                ", though the folder was used before: restore it from a copy, or choose another --state"
-                if new
-                else ": nothing was traded with this --state yet"
-            )
+            f"{path} does not exist, though the folder was used before: name the database that has the journal in "
+            f"{DATABASE_VARIABLE}, restore the file from a copy, or choose another --state"
         )
+    if not path.exists() and not new:
+        raise RunFolderError(f"{path} does not exist: nothing was traded with this --state yet")
     return Journal.at(path, clock, durable)
 
 

@@ -181,7 +181,7 @@ def test_fault_54_a_journal_that_is_gone_is_not_begun_anew(paper: Paper, server:
     for command in (("once",), ("once", "--dry-run"), ("check",)):
         said = paper(*command)
         assert said.code == 2
-        assert "restore it from a copy" in said.out + said.err
+        assert "restore the file from a copy" in said.out + said.err
     assert not Path("paper/paper.db").exists()
 
 
