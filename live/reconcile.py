@@ -167,6 +167,9 @@ def _lagging(desk: Desk, found: Sequence[tuple[str, float]]) -> str:
 
     Somebody who took the trades back by hand would have moved the cash too, and by other prices.
     """
+    missing = {symbol: change for symbol, change in found if symbol}
+    if not missing:
+        return ""
     shares: dict[str, float] = {}
     paid = 0.0
     fills = desk.journal.fills()[desk.journal.value("agreed_fills", 0) :]
@@ -174,10 +177,9 @@ def _lagging(desk: Desk, found: Sequence[tuple[str, float]]) -> str:
         signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
         shares[fill.symbol] = shares.get(fill.symbol, 0.0) + signed
         paid += signed * fill.price + fill.commission
-    missing = {symbol: change for symbol, change in found if symbol}
     money = next((change for symbol, change in found if not symbol), 0.0)
     is_ours = all(abs(change + shares.get(symbol, 0.0)) <= SMALLEST for symbol, change in missing.items())
-    if missing and is_ours and min(abs(money), abs(money - paid)) < CENT * (len(fills) + 1):
+    if is_ours and min(abs(money), abs(money - paid)) < CENT * (len(fills) + 1):
         return f"the venue's list of holdings does not show our last fills of {', '.join(sorted(missing))} yet"
     return ""
 
