@@ -8,7 +8,7 @@ from datetime import date
 
 import numpy as np
 
-from brokers.protocol import AccountState, Holding, Movement, OrderReport, Side
+from brokers.protocol import AccountState, Holding, Movement, OrderReport
 from engine.errors import TradingStopped
 from engine.panel import MarketPanel
 from live.deciding import equity_of
@@ -150,7 +150,7 @@ def book_closes(journal: Journal, writer: Writer, panel: MarketPanel) -> None:
         session = panel.sessions[row].item()
         for i in np.flatnonzero(panel.has_bar[row]):
             marks[panel.symbols[i]] = float(panel.close[row, i])
-        ledger = _as_of(ledger_now, session, fills, movements)
+        ledger = ledger_now.as_of(session, fills, movements)
         held = np.array([ledger.positions.get(symbol, 0.0) for symbol in panel.symbols])
         mark = np.array([marks.get(symbol, np.nan) for symbol in panel.symbols])
         traded = 0.0
@@ -158,19 +158,3 @@ def book_closes(journal: Journal, writer: Writer, panel: MarketPanel) -> None:
             if fill.session == session:
                 traded += fill.quantity * fill.price
         writer.close(Close(session, equity_of(ledger.cash, held, mark), ledger.cash, traded, dict(marks)))
-
-
-def _as_of(ledger: Ledger, session: date, fills: list, movements: list[Movement]) -> Ledger:  # type: ignore[type-arg]
-    """Return the books at a close, without what came after it."""
-    cash, positions = ledger.cash, dict(ledger.positions)
-    later_fills = [fill for fill in fills if fill.session > session]
-    later_movements = [movement for movement in movements if movement.session > session]
-    for fill in reversed(later_fills):
-        signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
-        cash += signed * fill.price + fill.commission
-        positions[fill.symbol] = positions.get(fill.symbol, 0.0) - signed
-    for movement in reversed(later_movements):
-        cash -= movement.amount
-        if movement.symbol:
-            positions[movement.symbol] = positions.get(movement.symbol, 0.0) - movement.quantity_change
-    return Ledger(cash, {symbol: quantity for symbol, quantity in positions.items() if abs(quantity) > SMALLEST})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from brokers.protocol import Side
+from brokers.protocol import Movement, Side
+from live.plan import SMALLEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +52,21 @@ class Ledger:
 
     cash: float
     positions: Mapping[str, float]
+
+    def as_of(self, session: date, fills: Sequence[Fill], movements: Sequence[Movement]) -> Ledger:
+        """Return the books at the close of a session.
+
+        Parameters
+        ----------
+        fills, movements : all that came after it, oldest first; earlier ones are passed over.
+        """
+        cash, positions = self.cash, dict(self.positions)
+        for fill in reversed([fill for fill in fills if fill.session > session]):
+            signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
+            cash += signed * fill.price + fill.commission
+            positions[fill.symbol] = positions.get(fill.symbol, 0.0) - signed
+        for movement in reversed([movement for movement in movements if movement.session > session]):
+            cash -= movement.amount
+            if movement.symbol:
+                positions[movement.symbol] = positions.get(movement.symbol, 0.0) - movement.quantity_change
+        return Ledger(cash, {symbol: quantity for symbol, quantity in positions.items() if abs(quantity) > SMALLEST})

@@ -9,7 +9,7 @@ from datetime import date
 
 import numpy as np
 
-from brokers.protocol import Holding, Movement, SessionHours, Side
+from brokers.protocol import Holding, Movement, SessionHours
 from engine.errors import TemporaryError
 from engine.panel import MarketPanel
 from live.desk import Desk
@@ -122,16 +122,8 @@ def _like_split(held: float, there: float) -> bool:
     return any(_fits(held, there, ratio) for ratio in RATIOS)
 
 
-def _held_at(journal: Journal, session: date) -> dict[str, float]:
-    held = dict(journal.ledger().positions)
-    for fill in journal.fills():
-        if fill.session > session:
-            signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
-            held[fill.symbol] = held.get(fill.symbol, 0.0) - signed
-    for movement in journal.movements():
-        if movement.session > session and movement.symbol:
-            held[movement.symbol] = held.get(movement.symbol, 0.0) - movement.quantity_change
-    return held
+def _held_at(journal: Journal, session: date) -> Mapping[str, float]:
+    return journal.ledger().as_of(session, journal.fills(after=session), journal.movements(session)).positions
 
 
 def _stop(journal: Journal, symbol: str, close: Close, told: str) -> None:
