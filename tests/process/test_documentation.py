@@ -16,11 +16,23 @@ from documents import ROOT, blocks, pages, run_page
 
 from agents.profiles.settings import MARSFOLIO
 from agents.settings import SETTINGS
+from engine.tradelog import CASH_FLOW_COLUMNS, COLUMNS, ROUND_TRIP_COLUMNS
+from marsfolio.runs import EQUITY_COLUMNS
 
 pytestmark = pytest.mark.process
 
 QUICKER = {"backtest": "--null-paths 0"}
 """Random portfolios are tested elsewhere."""
+
+FILES = (
+    "config.toml",
+    "equity.csv",
+    "trades.csv",
+    "cash_flows.csv",
+    "round_trips.csv",
+    "decisions.parquet",
+    "metrics.json",
+)
 
 RUN = [page for page in pages() if any(language in ("sh", "python") for language, _, _ in blocks(page))]
 
@@ -89,3 +101,10 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert built.returncode == 0, built.stdout + built.stderr
     assert "Sharpe" in (tmp_path / "site" / "concepts" / "statistics" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_formats_have_every_file_and_column_of_a_run() -> None:
+    page = (ROOT / "docs" / "reference" / "formats.md").read_text(encoding="utf-8")
+    columns = {*EQUITY_COLUMNS, *COLUMNS, *ROUND_TRIP_COLUMNS, *CASH_FLOW_COLUMNS}
+    for name in (*sorted(columns), *FILES):
+        assert f"`{name}`" in page, name
