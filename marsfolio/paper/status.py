@@ -117,9 +117,13 @@ def _holdings(plan: Plan | None, positions: Any, marks: Any, equity: float) -> l
         shares, price = positions.get(symbol, 0.0), marks.get(symbol, float("nan"))
         weight, target = shares * price / equity if equity > 0 else 0.0, targets.get(symbol, float("nan"))
         kept = target != target
-        off = "" if kept else f"{weight - target:+.2%}"
-        rows.append([symbol, f"{shares:g}", f"{price:,.2f}", f"{weight:.2%}", "kept" if kept else f"{target:.2%}", off])
+        wanted, off = ("kept", "") if kept else (_percent(target), f"{100 * (weight - target):+.2f} %")
+        rows.append([symbol, f"{shares:g}", f"{price:,.2f}", _percent(weight), wanted, off])
     return rows
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
 
 
 def _order(intent: Intent) -> list[str]:
