@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 JOB = "tick"
 STORE_FILE = "schedule.db"
+WAKE_SECONDS = 0.5
 
 
 class Ticking:
@@ -86,7 +87,9 @@ def serve(tick: Callable[[], None], stop: Callable[[], None], folder: Path, seco
     try:
         scheduler = started(folder, seconds)
         try:
-            ticking.ended.wait()
+            # The system may give a signal to another thread; its handler runs when this one wakes up, and not before.
+            while not ticking.ended.wait(WAKE_SECONDS):
+                pass
         finally:
             scheduler.shutdown(wait=True)
     finally:
