@@ -169,12 +169,14 @@ def options_of(ctx: typer.Context, state: Path) -> PaperOptions:
 
 
 @contextmanager
-def working(state: Path) -> Iterator[None]:
+def working(options: PaperOptions, state: Path) -> Iterator[None]:
     """Hold the state folder and keep its log."""
     from marsfolio.logs import run_log
     from marsfolio.paper.options import remembered
-    from marsfolio.paper.setup import state_folder
+    from marsfolio.paper.setup import check_options, state_folder
 
-    remembered(state)  # refuse a folder of something else before anything is written there
+    # What is refused here leaves nothing behind: options that do not go together, a folder of something else.
+    check_options(options)
+    remembered(state)
     with state_folder(state), run_log(state / "marsfolio.log"):
         yield

@@ -30,7 +30,7 @@ def once(
     if dry_run:
         outcome = rehearse(options, state)
     else:
-        with working(state):
+        with working(options, state):
             outcome = work(options, state)
     from marsfolio.cli.paper.views import print_outcome
 

@@ -36,7 +36,7 @@ def run(
     start = StartTime.parse(options.at)
     if replay is not None and options.broker != "simulated":
         raise ConfigError("--replay goes with --broker simulated: a real account has no past sessions to trade")
-    with working(state):
+    with working(options, state):
         if replay is None:
             _serve(options, state, start)
         else:

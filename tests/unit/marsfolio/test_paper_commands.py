@@ -232,3 +232,12 @@ def test_bars_that_cannot_be_read_are_tried_again_later(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(TemporaryError, match="put the bars back there"):
         bars()
+
+
+@pytest.mark.parametrize("command", ["once", "run", "once --strategy equal_weight --model m --symbols A"])
+def test_options_that_do_not_go_together_leave_no_folder(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(f"paper {command} --state new") == 2
+    assert not list(tmp_path.iterdir())
