@@ -109,6 +109,8 @@ def started(folder: Path, seconds: float) -> BackgroundScheduler:
         When the store is damaged.
     """
     path = folder / STORE_FILE
+    # It warns of every tick that is left out while a session is worked: that is what they are for.
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
     scheduler = BackgroundScheduler(
         jobstores={"default": SQLAlchemyJobStore(url=f"sqlite:///{path.absolute()}")},
         executors={"default": ThreadPoolExecutor(1)},
