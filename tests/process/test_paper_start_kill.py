@@ -29,7 +29,7 @@ CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.truncate")
 def once(state: Path) -> None:
     """Do what the command does, with its flags on the first day and with what the folder remembers later."""
     resolved_options({}, state)
-    with working(state):
+    with working(OPTIONS, state):
         work(OPTIONS, state)
 
 
