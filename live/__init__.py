@@ -1,1 +1,1 @@
-"""The paper-trading service (not built yet; see CHANGELOG.md)."""
+"""The paper-trading service: one strategy on one account, one rebalance a session."""

@@ -18,8 +18,8 @@ from live.records import Close, Ledger
 from live.writer import Writer
 
 CENT = 0.005
-EXTERNAL, OPENING, ROUNDING = "external", "opening", "rounding"
-"""Kinds of movement that no venue reports: done by hand, there before us, and fractions of a cent."""
+EXTERNAL, ROUNDING = "external", "rounding"
+"""Kinds of movement that no venue reports: done by hand, and fractions of a cent."""
 
 
 def absorb(writer: Writer, intent: Intent, report: OrderReport) -> Intent:

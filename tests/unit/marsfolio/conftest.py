@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_alpaca import FakeAlpaca
+from loopback_papers import Paper, paper_on
 
 from engine.account import Account
 from engine.costs import Costs
@@ -62,3 +64,11 @@ def run_folder(result: Result, tmp_path: Path) -> Path:
     options = {"out": str(out), "cash": 100_000.0}
     write_run(out, "backtest", result, "backtest", options, {"seed": 7}, benchmark=np.linspace(50, 60, 300))
     return out
+
+
+@pytest.fixture
+def paper(
+    server: FakeAlpaca, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Paper:
+    """Return ``marsfolio paper`` as a function, against the ``server`` of the module that asks."""
+    return paper_on(server, tmp_path, monkeypatch, capsys)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fake_alpaca import GET_ACCOUNT, GET_BARS, FakeAlpaca, bar_effects, effects, match
 from fake_alpaca.example import at, december
-from loopback_papers import TWO, Paper, paper_on
+from loopback_papers import TWO, Paper
 
 from marsfolio.paper import checks
 from marsfolio.paper.setup import SKEW_SECONDS
@@ -40,13 +40,6 @@ LINES = (
 def server() -> Iterator[FakeAlpaca]:
     with FakeAlpaca(december(), cash=1000.0, now=at(26, 10)) as server:
         yield server
-
-
-@pytest.fixture
-def paper(
-    server: FakeAlpaca, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Paper:
-    return paper_on(server, tmp_path, monkeypatch, capsys)
 
 
 def failing(out: str) -> list[str]:

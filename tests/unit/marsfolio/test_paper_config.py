@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_alpaca import FakeAlpaca
 from fake_alpaca.example import at, december
-from loopback_papers import TWO, Paper, paper_on
+from loopback_papers import TWO, Paper
 
 TABLE = """[paper]
 strategy = "equal_weight"
@@ -21,13 +21,6 @@ history = 2
 def server() -> Iterator[FakeAlpaca]:
     with FakeAlpaca(december(), cash=1000.0, now=at(23, 10)) as server:
         yield server
-
-
-@pytest.fixture
-def paper(
-    server: FakeAlpaca, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Paper:
-    return paper_on(server, tmp_path, monkeypatch, capsys)
 
 
 def written(text: str) -> Path:

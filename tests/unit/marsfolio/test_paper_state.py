@@ -40,13 +40,6 @@ def server() -> Iterator[FakeAlpaca]:
         yield server
 
 
-@pytest.fixture
-def paper(
-    server: FakeAlpaca, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Paper:
-    return paper_on(server, tmp_path, monkeypatch, capsys)
-
-
 def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
